@@ -1,7 +1,7 @@
 """`python -m benchmarks` measures speed; docs/measurements.md describes each method.
 
-Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `akamaster`, `page`, `live` and
-`runs`.
+Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, `probe`, `akamaster`, `page`,
+`live` and `runs`.
 `threads` explains on one network from several threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and measures how hard they are.
 `batchnorm` (half an hour) measures after how many steps the running statistics of BatchNorm stop lagging behind.
@@ -25,10 +25,12 @@ from benchmarks.batchnorm import show_batchnorm
 from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_rows, linear_accuracy, trained_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
+from benchmarks.geometry import geometry_rows
 from benchmarks.lesioning import block_lines, lesion_rows
 from benchmarks.live import live_rows
 from benchmarks.looking import looking_rows
 from benchmarks.page import page_rows
+from benchmarks.probing import probe_rows
 from benchmarks.rows import Report, Row, by_precision, machine, refresh, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
@@ -49,8 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given[:1] in (["one-click"], ["rungs"], ["forecasts"]):
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = ["all", "tracing", "training", "twins", "looking", "lesions", "akamaster", "page", "runs", "threads"]
-    parts += ["difficulty", "batchnorm", "live", "blocks"]
+    parts = ["all", "tracing", "training", "twins", "looking", "lesions", "geometry", "akamaster", "page", "runs"]
+    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -80,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         "twins": twin_rows,
         "looking": looking_rows,
         "lesions": lesion_rows,
+        "geometry": geometry_rows,
+        "probe": probe_rows,
         "one click": lambda: one_click.one_click_rows(options.write),
         "akamaster": equal_time_rows,
         "page": page_rows,

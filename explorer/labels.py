@@ -68,6 +68,16 @@ GRADIENT_SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
 GUESSES = {"falls": "It falls", "stays": "It stays level", "rises": "It rises"}
 """What the gradient may do from the last layer to the first."""
 
+STRIP_ROWS = {
+    "probe": Label("Linear probe", "accuracy of a linear probe"),
+    "separability": Label("Separability", "separability of the classes"),
+    "dead": Label("Dead channels", "share of dead channels"),
+    "field": Label("Receptive field", "receptive field, pixels"),
+    "distance": Label("Distance to the twin", "distance of the networks"),
+    "cka": Label("CKA with the twin", "CKA of the networks"),
+}
+"""Further rows of the depth strip, each switched on when wanted."""
+
 DIALS = {
     "x": Label("Shift right", "pixels to the right"),
     "y": Label("Shift down", "pixels down"),

@@ -10,7 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from explorer.architectures import ArchitectureSpec, Network, Stage, build, describe
+from explorer.architectures import ArchitectureSpec, Intervened, Intervention, Network, Stage, build, describe
+from explorer.architectures.changed_description import describe_changed
+from explorer.architectures.interventions import block_shapes, parse_all
 from explorer.attribution import saliency
 from explorer.experiments.arithmetic import PROBABILITIES, Arithmetic, arithmetic, effective_field, layer_pass
 from explorer.experiments.arithmetic.operations import explain
@@ -53,6 +55,9 @@ def check(found: Arithmetic, seen: Trace) -> None:
         window = step.window
         if window is None:
             continue
+        if window.source is None:
+            assert step.change  # values that this intervention replaced
+            continue
         source = seen[window.source].activation if window.source else seen.image
         if source.ndim not in (1, 3):
             continue
@@ -66,6 +71,15 @@ def check(found: Arithmetic, seen: Trace) -> None:
             channel : channel + channels, row : row + rows * down : down, column : column + columns * right : right
         ]
         assert np.array_equal(there, window.values) and np.isclose(window.peak, abs(source).max())
+
+
+def check_field(found: Arithmetic, effective: np.ndarray) -> None:
+    """Outside of its receptive field it reacts to no pixel."""
+    seen = effective > 0
+    if found.field is not None:
+        top, left, bottom, right = found.field
+        seen[top : bottom + 1, left : right + 1] = False
+    assert not seen.any(), (found.layer, found.at, found.field)
 
 
 @given(st.integers(0, 2**31))
@@ -89,17 +103,36 @@ def test_the_arithmetic_of_any_value_of_any_network_is_its_value(seed: int):
         spec = replace(spec, classes=2, one_logit=True)
     network = network_with_statistics(spec)
     image = picture(network, seed)
-    seen = trace(network, image, kinds=EVERYTHING)
-    for which in random.choice(len(seen.layers), 8):
+    changes = some_changes(network, random) if random.integers(3) else ()
+    seen = trace(network, image, kinds=EVERYTHING, interventions=changes)
+    assert not changes or tuple(each.name for each in describe_changed(spec, changes).layers) == seen.names
+    touched = [at for at, layer in enumerate(seen.layers) if any(layer.name.startswith(each.place) for each in changes)]
+    for which in [*random.choice(len(seen.layers), 5), *random.choice(touched or [0], 5)]:
         layer = seen.layers[which]
         at = tuple(int(random.integers(side)) for side in layer.activation.shape)
-        found = arithmetic(network, image, layer.name, at)
+        found = arithmetic(network, image, layer.name, at, changes)
         check(found, seen)
-        seen_pixels = effective_field(network, image, layer.name, at) > 0
-        if found.field is not None:
-            top, left, bottom, right = found.field
-            seen_pixels[top : bottom + 1, left : right + 1] = False
-        assert not seen_pixels.any(), (layer.name, at)
+        check_field(found, effective_field(network, image, layer.name, at, changes))
+
+
+def some_changes(network: Network, random: np.random.Generator) -> tuple[Intervention, ...]:
+    """Interventions that fit, several on one layer or block too."""
+    blocks, found = [*block_shapes(network.spec)], list[Intervention]()
+    layers = [layer.name for layer in describe(network.spec).layers]
+    for _ in range(random.integers(1, 7)):
+        place = str(random.choice(blocks if blocks and random.integers(3) else layers))
+        part = random.choice(["branch", "shortcut", "output"])
+        kind = random.choice(["off", "mean", "-0.75", "2", f"swap~{random.choice(blocks or layers)}"])
+        channel = f"~{random.integers(3)}" if random.integers(2) and not kind.startswith("swap") else ""
+        part = "" if kind.startswith("swap") else f"@{part}"
+        again = random.integers(2) and found and found[-1].place
+        try:
+            (change,) = parse_all(f"{again or place}{part}{channel}:{kind}")
+            Intervened(network, (), [*found, change])
+        except ValueError:
+            continue
+        found.append(change)
+    return tuple(found)
 
 
 UNREADABLE = ("LpPool", "GlobalLpPool", "LpNormalization", "RMSNormalization")  # these get a sentence
@@ -127,6 +160,7 @@ def test_the_arithmetic_of_every_operator_of_onnx_is_its_value(name: str):
         for _ in range(3):
             at = tuple(int(random.integers(side)) for side in layer.activation.shape)
             check(passed.arithmetic(at), seen)
+        check_field(passed.arithmetic(at), effective_field(network, image, layer.name, at))
 
 
 @pytest.mark.parametrize("operator", UNREADABLE)
@@ -179,6 +213,73 @@ def test_a_number_is_followed_back_to_its_window_and_forward_to_a_probability(re
     last = arithmetic(resnet, image, PROBABILITIES, [3])
     assert last.value == pytest.approx(seen.probabilities[3]) and last.agrees
     assert [step.operation for step in last.steps] == ["softmax", "fully connected"]
+
+
+@pytest.mark.parametrize(
+    ("change", "layer", "operations"),
+    [
+        ("stages.1.1@branch:0.25", "stages.1.1", ["ReLU", "residual sum", "branch × 0.25"]),
+        ("stages.1.1@branch:off", "stages.1.1", ["ReLU", "residual sum", "branch switched off"]),
+        (
+            "stages.1.1@shortcut:mean,stages.1.1@branch~3:-1",
+            "stages.1.1",
+            ["ReLU", "residual sum", "branch × -1", "shortcut replaced by the channel's mean"],
+        ),
+        ("stages.1.1@branch~2:off", "stages.1.1", ["ReLU", "residual sum"]),  # of another channel
+        ("stages.1.1:2", "stages.1.1", ["× 2", "ReLU", "residual sum"]),
+        ("stages.1.1.conv1:off", "stages.1.1.norm1", ["batch norm", "switched off", "convolution 3×3"]),
+        ("stages.1.1.conv1:2,stages.1.1.conv1~3:mean", "stages.1.1.conv1", ["replaced by the channel's mean"]),
+        ("stages.1.1.conv1:mean,stages.1.1.conv1~3:2", "stages.1.1.conv1", ["× 2", "replaced by the channel's mean"]),
+        ("stages.1.1:swap~stages.1.2", "stages.1.2.conv1", ["convolution 3×3"]),
+        ("head.fc:0.5", PROBABILITIES, ["softmax", "× 0.5", "fully connected"]),
+    ],
+)
+def test_an_intervention_is_one_more_step(change: str, layer: str, operations: list[str]) -> None:
+    network = network_with_statistics(cifar(20))
+    changes = parse_all(change)
+    seen = trace(network, picture(network), kinds=EVERYTHING, interventions=changes)
+    at = (3,) if layer == PROBABILITIES else (3, 4, 5)
+    found = arithmetic(network, picture(network), layer, at, changes)
+    assert [step.operation for step in found.steps] == operations and found.agrees
+    for step in found.steps:
+        assert step.change in {"", *map(str, changes)}
+        if "mean" in step.operation and step.window and step.window.source is not None:
+            assert step.value == pytest.approx(seen[step.window.source].activation[3].mean(), abs=1e-6)
+    if layer == "stages.1.2.conv1":
+        assert found.steps[0].window is not None and found.steps[0].window.source == "stages.1.0"
+        assert found.steps[0].formula.endswith("Swapped: stages.1.2 works in the place of stages.1.1.")
+    elif layer == PROBABILITIES:
+        assert found.value == pytest.approx(seen.probabilities[3])
+    else:
+        check(found, seen)
+
+
+@pytest.mark.parametrize(
+    ("change", "operations", "rows"),
+    [
+        ("off", ["block switched off"], 3),
+        ("0.5", ["block × 0.5"], 7),
+        ("mean", ["branch replaced by the channel's mean"], 32),
+    ],
+)
+def test_a_plain_block_goes_over_into_its_input(change: str, operations: list[str], rows: int) -> None:
+    """And the receptive field into that of its input: two convolutions more see 7 pixels, a mean all."""
+    network = network_with_statistics(cifar(8, shortcut="none"))
+    changes = parse_all(f"stages.0.0@branch:{change}")
+    seen = trace(network, picture(network), kinds=EVERYTHING, interventions=changes)
+    found = arithmetic(network, picture(network), "stages.0.0", (3, 8, 9), changes)
+    check(found, seen)
+    assert [step.operation for step in found.steps] == operations
+    assert found.field is not None and found.field.bottom - found.field.top + 1 == rows
+
+
+def test_what_is_switched_off_depends_on_no_pixel(resnet: Network) -> None:
+    off = arithmetic(resnet, picture(resnet), "stem.conv", (3, 8, 9), parse_all("stem.conv~3:off"))
+    assert off.value == 0 and off.field is None and off.steps[1].value == off.steps[0].terms[0].value != 0
+    other = arithmetic(resnet, picture(resnet), "stem.conv", (2, 8, 9), parse_all("stem.conv~3:off"))
+    assert other.field == (7, 8, 9, 10) and len(other.steps) == 1
+    with pytest.raises(ValueError, match="has no layer or block `stem.conv1`"):
+        arithmetic(resnet, picture(resnet), "stem.conv", (3, 8, 9), parse_all("stem.conv1:off"))
 
 
 def test_the_effective_field_of_a_logit_is_the_saliency(resnet: Network):

@@ -41,7 +41,15 @@ def run(app: AppTest, label: str) -> AppTest:
 def alts(app: AppTest) -> str:
     """What pictures and charts show, for those who cannot see them."""
     pictures = [picture.alt for element in app.get("image") for picture in element.proto.imgs]
-    return "\n".join([*pictures, *(element.proto.alt for element in app.get("plotly_chart"))])
+    maps = [each["alt"] for which in (0, 1) for each in block_maps(app, which)]
+    return "\n".join([*pictures, *maps, *(element.proto.alt for element in app.get("plotly_chart"))])
+
+
+def block_maps(app: AppTest, which: int) -> list[dict[str, Any]]:
+    """The maps that the viewer draws of a block of that network."""
+    parts = [part.proto for part in app.get("bidi_component")]
+    rows = [json.loads(part.json) for part in parts if part.component_name.endswith("blockmaps")]
+    return [each for row in rows if row["which"] == which for each in row["maps"]]
 
 
 def test_the_first_view_computes_no_other_tab() -> None:
@@ -145,9 +153,12 @@ def test_a_block_is_split_and_a_plain_one_says_why_not() -> None:
     assert "The two parts sum to the whole" in words
     for name in ("x", "s(x)", "F(x)", "s(x) + F(x)", "output", "at x", "shortcut's part", "branch's part"):
         assert f"Map of {name}," in alts(app), name
+    layers = [each["layer"] for each in block_maps(app, 1)]  # any pixel of them can be followed
+    inside = [f"stages.1.0.{name}" for name in ("shortcut", "norm2", "sum")]
+    assert layers == ["stages.0.0", *inside, "stages.1.0"] and component(app, "arithmetic")
     app.number_input(key="block_channel").set_value(0).run()
     assert not app.exception and view(app)["channel"] == 0 and told(app)["initial"]["channel"] == 0
-    assert "No channel of x comes here" in texts(app)  # option A puts zeros in front
+    assert block_maps(app, 1)[0]["caption"] == "No channel of x comes here."  # option A puts zeros in front
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -157,6 +168,7 @@ def test_each_tab_applies_the_changes_of_the_networks_or_says_that_it_does_not(t
     assert ("shows the untouched networks" in texts(app)) == (tab not in ("layer", "block"))
     if tab == "block":
         assert "Map of F(x), 0 to 0" in alts(app)
+        assert [each["layer"] is None for each in block_maps(app, 1)] == [False, False, True, False, False]
 
 
 def test_a_plain_network_alone_offers_its_twin() -> None:

@@ -153,6 +153,7 @@ def test_the_network_is_left_as_it_was_found() -> None:
     ("text", "sentence"),
     [
         ("stages.7.0@branch:off", "plain-12 has no layer or block `stages.7.0`."),
+        ("stages.1:off", "`stages.1` of plain-12 only holds other layers; choose one of them."),
         ("stages.1.0@branch:off", "plain-12 cannot do without `stages.1.0`: it turns 4×12×12 into 8×6×6, "),
         ("stages.0.1@shortcut:off", "`stages.0.1` of plain-12 has no shortcut."),
         ("stages.0.1.conv1@branch:off", "`stages.0.1.conv1` of plain-12 is no block, so it has no branch."),

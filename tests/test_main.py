@@ -465,6 +465,12 @@ def test_arithmetic_says_what_the_library_says(network, picture):
     assert said["value"] == pytest.approx(total, abs=1e-5) and said["difference"] <= said["tolerance"]
     status, out, _ = run(*asked)
     assert status == 0 and "convolution 3×3" in out and f"is {said['value']:.4g}" in out
+    changed = answer(*asked, "--change", "stages.0.0.conv1:0.5")
+    assert changed["change"] == changed["steps"][0]["change"] == "stages.0.0.conv1:0.5"
+    assert changed["value"] == pytest.approx(said["value"] / 2) and changed["steps"][1]["value"] == said["value"]
+    mean = run(*asked, "--change", "stages.0.0.conv1:mean")[1]
+    assert "Changed: stages.0.0.conv1:mean." in mean and "values of stages.0.0.conv1 before the change at 1,0,0" in mean
+    assert "has no layer or block `x`" in complaint(*asked, "--change", "x:off")
 
 
 def test_explain_takes_the_dials_of_a_link(network, picture):

@@ -311,7 +311,7 @@ def test_a_page_from_elsewhere_gets_no_explanation(app: Server) -> None:
         headers |= {"X-Explorer-Token": token} if token else {}
         return requests.post(f"{app.url}/{route}", data=json.dumps(view), headers=headers, timeout=20)
 
-    for route in ("api/explain", "api/arrays"):
+    for route in ("api/explain", "api/arrays", "api/rows"):
         for origin in FOREIGN:
             for token in (told["token"], secrets.token_hex(16), None):
                 answer = ask(route, token, Origin=origin, Cookie=f"explorer_owner={session.owner}")

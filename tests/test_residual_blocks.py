@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.experiments.residual_blocks import BlockAnatomy, BlockBalance, anatomies, anatomy, balances, block_names
+from explorer.architectures.interventions import parse_all
+from explorer.experiments.residual_blocks import (
+    BlockAnatomy,
+    BlockBalance,
+    anatomies,
+    anatomy,
+    balances,
+    block_names,
+    part_layers,
+)
 from explorer.presets import cifar
 from explorer.tracing import EVERYTHING, trace
 from tests.test_tracing import picture, shaken, state_of
@@ -170,6 +179,27 @@ def test_balances_are_the_root_mean_squares_of_every_blocks_anatomy(name: str) -
         for field in fields(BlockBalance)[2:]:
             values = getattr(whole, field.name).astype(np.float64)
             assert getattr(balance, field.name) == pytest.approx(np.sqrt((values**2).mean()), rel=1e-6), field.name
+
+
+@pytest.mark.parametrize("name", [*SPECS, "preactivated"])
+@pytest.mark.parametrize(
+    "change", ["", "stages.0.1@branch:2,stages.0.1:0.5", "stages.1.0.sum:2,stages.1.0@shortcut:off"]
+)
+def test_each_part_is_what_its_layer_holds(name: str, change: str) -> None:
+    spec = SPECS.get(name) or replace(SMALL, preactivation=True, shortcut="projection")
+    network, changes = shaken(spec), parse_all(change)
+    if any(each.place.removesuffix(".sum") not in block_names(network) for each in changes):
+        return
+    seen = trace(network, picture(spec), kinds=EVERYTHING, interventions=changes)
+    for inside in anatomies(network, picture(spec), interventions=changes):
+        layers = part_layers(network, inside.name, changes)
+        absent = {each.part for each in changes if each.place == inside.name} - {"output"}
+        first = inside.name == "stages.0.0" and spec.stem is None
+        assert {"input", "branch", "shortcut", "sum", "output"} - layers.keys() == absent | (
+            {"input"} if first else set()
+        )
+        for part, layer in layers.items():
+            assert np.array_equal(seen[layer].activation, getattr(inside, part)), (inside.name, part, layer)
 
 
 @pytest.mark.parametrize("name", ["identity", "projection", "VGG-like"])

@@ -1,7 +1,7 @@
 """`describe`: the layers of a network, without weights and without computing anything."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -28,6 +28,8 @@ class ReceptiveField(NamedTuple):
 Window = tuple[int, int, int]
 """Along one side: how many values one output value depends on, the stride, and the padding in front."""
 WHOLE = 0  # the window of an operation that looks at the whole map
+EVERYWHERE: Window = (WHOLE, 1, 0)
+POINT: Window = (1, 1, 0)
 
 
 class Origin(NamedTuple):
@@ -121,17 +123,21 @@ class Description:
         for name in reversed([*self.origins]):
             if name not in seen:
                 continue
-            origin, windows = self.origins[name], self.origins[name].windows
-            if len(self.shape(name)) < 3:
-                windows = ((WHOLE, 1, 0), (WHOLE, 1, 0))
-            for before in origin.inputs:
+            for before, windows in self.edges(name, at[0] if name == layer else None):
                 found = seen[name].before(windows, [1, 1, *self.shape(before)][-2:])
                 if found is not None:
                     seen[before] = found.union(seen.get(before, found))
         return seen.get("")
 
+    def edges(self, layer: str, channel: int | None = None) -> list[tuple[str, tuple[Window, Window]]]:
+        """The layers whose values a value of this one depends on, each with its windows: one of that channel, with
+        None one of any."""
+        origin = self.origins[layer]
+        windows = origin.windows if len(self.shape(layer)) > 2 else (EVERYWHERE, EVERYWHERE)
+        return [(before, windows) for before in origin.inputs]
 
-class _FieldRecorder(Recorder):
+
+class FieldRecorder(Recorder):
     """Also follows the receptive field of every tensor (Araujo, Norris and Sim 2019, "Computing receptive fields",
     equations 2, 5 and 8).
 
@@ -211,9 +217,6 @@ def shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[i
     return None
 
 
-_POINT = (1, 1, 0)
-
-
 def _windows(module: nn.Module, x: object) -> tuple[Window, Window]:
     """Along rows and along columns."""
     assert isinstance(x, Tensor)
@@ -225,11 +228,11 @@ def _windows(module: nn.Module, x: object) -> tuple[Window, Window]:
     if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
         both: Any = int(module.kernel_size), int(module.stride), int(module.padding)  # type: ignore[arg-type]
     elif isinstance(module, (nn.AdaptiveAvgPool2d, nn.Flatten)):
-        both = (WHOLE, 1, 0)
+        both = EVERYWHERE
     elif isinstance(module, Crop):
         both = (1, 1, -module.pixels)
     else:
-        both = (1, module.stride, -module.crop) if isinstance(module, IdentityShortcut) else _POINT
+        both = (1, module.stride, -module.crop) if isinstance(module, IdentityShortcut) else POINT
     return both, both
 
 
@@ -258,16 +261,19 @@ def _windows_of(module: Operation, x: Tensor) -> tuple[Window, Window]:
         "Reshape": [*known.get("shape", ())][-2:] != [*x.shape[-2:]],
         "Transpose": [*known.get("perm", ())] not in ([0, 2, 3, 1], [0, 3, 1, 2])
         and [*known.get("perm", ())][-2:] != [x.ndim - 2, x.ndim - 1],
-        "LayerNormalization": known.get("axis", x.ndim) <= first,
+        "Tile": any(times > 1 for times in [*known.get("repeats", ())][first : first + 2]),
     }
+    if operator == "LayerNormalization":
+        begins = known["axis"] % x.ndim
+        return EVERYWHERE if begins <= first else POINT, EVERYWHERE if begins <= first + 1 else POINT
     if (
         (x.ndim == 4 and ({2, 3}.issubset(axes) or {1, 2}.issubset(axes)))
         or operator in ("InstanceNormalization", "GroupNormalization")
         or operator in ("ConvTranspose", "Resize", "DepthToSpace", "SpaceToDepth")  # no one window for all places
         or whole.get(operator, False)
     ):
-        return (WHOLE, 1, 0), (WHOLE, 1, 0)
-    return _POINT, _POINT
+        return EVERYWHERE, EVERYWHERE
+    return POINT, POINT
 
 
 def _kernel(module: nn.Module) -> str:
@@ -295,10 +301,15 @@ def describe(spec: ArchitectureSpec) -> Description:
 
     Runs on torch's meta device: shapes only, no memory, no arithmetic.
     """
+    return described(spec, FieldRecorder)
+
+
+def described(spec: ArchitectureSpec, recorder_of: Callable[[Network, Tensor], FieldRecorder]) -> Description:
+    """What that recorder of a network and its input sees of a pass. Raises ValueError for a graph that does not fit."""
     with torch.device("meta"):
         network = Network.of(spec).eval()
         image = torch.empty(1, *spec.input_shape)
-    recorder = _FieldRecorder(network, image)
+    recorder = recorder_of(network, image)
     try:
         with torch.no_grad():
             network(image, recorder)

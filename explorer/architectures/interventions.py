@@ -62,6 +62,9 @@ class Intervention:
         if (self.action == "swap") != bool(self.other):
             raise ValueError("a swap needs two blocks, and nothing else takes a second one.")
 
+    def touches(self, channel: int) -> bool:
+        return self.channel is None or self.channel == channel
+
     def __str__(self) -> str:
         part = "" if self.part == "output" else f"@{self.part}"
         channel = "" if self.channel is None else f"~{self.channel}"
@@ -118,6 +121,10 @@ class Intervened(Recorder):
         self.changed_outputs: dict[nn.Module, list[Intervention]] = {}
         self.changed_sums: dict[nn.Module, list[Intervention]] = {}
         self.swapped: dict[nn.Module, nn.Module] = {}
+        self.add(network, interventions)
+
+    def add(self, network: Network, interventions: Sequence[Intervention]) -> None:
+        """Takes more of them, before the pass."""
         if interventions:
             places = {name: (module, kind) for module, (name, kind) in network.layers.items()}
             for each in interventions:
@@ -128,6 +135,8 @@ class Intervened(Recorder):
         for each in filter(None, (place, change.other)):
             if each not in places:
                 raise ValueError(f"{name} has no layer or block `{each}`.")
+            if each not in called_layers(spec):
+                raise ValueError(f"`{each}` of {name} only holds other layers; choose one of them.")
         module, kind = places[place]
         if change.action == "scale" and change.factor == 1:
             return
@@ -181,16 +190,20 @@ class Intervened(Recorder):
         if module in self.changed_sums:
             parts = dict(zip(("branch", "shortcut"), inputs, strict=True))
             for change in self.changed_sums[module]:
-                parts[change.part] = _changed(parts[change.part], change, _channel_axis(module, parts["branch"]))
+                parts[change.part] = self.change(module, change, parts[change.part])
             inputs = tuple(parts.values())
         return super().__call__(module, *inputs)
 
     def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
         output = super().compute(module, *inputs)
         for change in self.changed_outputs.get(module, ()):
-            instead = inputs[0] if change.part == "branch" else None
-            output = _changed(output, change, _channel_axis(module, output), instead)
+            output = self.change(module, change, output, inputs[0] if change.part == "branch" else None)
         return output
+
+    def change(self, module: nn.Module, change: Intervention, x: Tensor, instead: Tensor | None = None) -> Tensor:
+        """`x`, an output of the module or a summand of its sum, after the change; `instead` is a plain block's
+        input."""
+        return _changed(x, change, _channel_axis(module, x), instead)
 
 
 def fitting(
@@ -210,23 +223,29 @@ def fitting(
     return tuple(kept), tuple(left)
 
 
-@lru_cache(maxsize=128)
 def block_shapes(spec: ArchitectureSpec) -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """The shapes of the input and the output of each block, without the batch, in execution order."""
-    shapes = {}
+    return {name: (before, after) for name, (kind, before, after) in called_layers(spec).items() if kind == "block"}
+
+
+@lru_cache(maxsize=128)
+def called_layers(spec: ArchitectureSpec) -> Mapping[str, tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """Kind, input shape and output shape, without the batch, of each layer or block that works in a pass, in execution
+    order. A part that only holds others, such as a stage, is none of them."""
+    found = {}
 
     class Shapes(Recorder):
         def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
             shape = shape_after(module, *(each for each in inputs if isinstance(each, Tensor)))
             output = super().compute(module, *inputs) if shape is None else torch.empty(shape)
-            if self.layers[module][1] == "block":
-                shapes[self.layers[module][0]] = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
+            name, kind = self.layers[module]
+            found[name] = kind, tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
             return output
 
     with torch.device("meta"), torch.no_grad():
         network = Network.of(spec).eval()
         network(torch.empty(1, *spec.input_shape), Shapes(network, ()))
-    return shapes
+    return found
 
 
 def _channel_axis(module: nn.Module, x: Tensor) -> int:

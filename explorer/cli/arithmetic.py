@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from explorer.architectures.interventions import as_text
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import heading, notes_block, table
 from explorer.experiments.arithmetic import PROBABILITIES, TOLERANCE, Arithmetic, Step, Window, arithmetic
 
 LARGEST = 10  # channels of a window in the table
+LARGEST_GRID = 200  # values of a channel that are printed
 GRIDS = 3  # channels whose values, weights and products are printed
 
 
@@ -19,6 +21,7 @@ def arithmetic_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
     inputs.add_paper(parser)
+    inputs.add_change(parser)
     layers = f"any layer that `describe` lists, or {PROBABILITIES}, which follow the last one"
     parser.add_argument("--layer", required=True, metavar="LAYER", help=layers)
     places = "channel, row and column of the value, counted from 0; in the head the unit alone"
@@ -31,11 +34,13 @@ def show_arithmetic(arguments: argparse.Namespace) -> CommandResult:
         raise ValueError(f"`--at` must be whole numbers with commas, such as 3,10,12; received {arguments.at!r}.")
     checkpoint = inputs.checkpoint(arguments.checkpoint)
     picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
-    image = inputs.image(picture, checkpoint)
-    found = arithmetic(checkpoint.network, image, arguments.layer, [int(each) for each in arguments.at.split(",")])
+    image, change = inputs.image(picture, checkpoint), inputs.changes(arguments)
+    at = [int(each) for each in arguments.at.split(",")]
+    found = arithmetic(checkpoint.network, image, arguments.layer, at, change)
     document = {
         "checkpoint": arguments.checkpoint,
         "picture": arguments.picture,
+        "change": as_text(change),
         "layer": found.layer,
         "at": found.at,
         "value": found.value,
@@ -45,6 +50,7 @@ def show_arithmetic(arguments: argparse.Namespace) -> CommandResult:
         "steps": [_document(step) for step in found.steps],
     }
     lines = [heading(arguments.picture, picture), *notes_block(picture.notes)]
+    lines += [f"Changed: {', '.join(map(str, change))}."] if change else []
     lines += [f"{_place(found.layer, found.at)} is {found.value:.4g}", _field(found)]
     for step in found.steps:
         lines += ["", *_lines(step)]
@@ -75,12 +81,13 @@ def _field(found: Arithmetic) -> str:
 
 
 def _document(step: Step) -> dict[str, Any]:
-    known = {name: getattr(step, name) for name in ("layer", "at", "value", "operation", "formula", "computed")}
+    names = ("layer", "at", "value", "operation", "formula", "computed", "change")
+    known = {name: getattr(step, name) for name in names}
     return {**known, "terms": [asdict(term) for term in step.terms], "window": step.window and _window(step.window)}
 
 
 def _window(window: Window) -> dict[str, Any]:
-    """Padding is null."""
+    """Padding is null. The source is null for the picture, and for values that an intervention replaced."""
     values = window.values.astype(object)
     values[:, ~window.inside] = None
     products = window.products
@@ -103,14 +110,15 @@ def _lines(step: Step) -> list[str]:
     ]
     if rows:
         lines += [f"  {line}" for line in table(("number", "value", "from"), rows)]
-    return lines + [f"  {line}" for line in (_window_lines(step.window) if step.window else [])]
+    return lines + [f"  {line}" for line in (_window_lines(step.window, step.layer) if step.window else [])]
 
 
-def _window_lines(window: Window) -> list[str]:
+def _window_lines(window: Window, layer: str) -> list[str]:
     channels, rows, columns = window.values.shape
     padded = int((~window.inside).sum())
+    source = f"{layer} before the change" if window.source is None else window.source
     lines = [
-        f"window of {channels} × {rows} × {columns} values of {_place(window.source, window.first)} on"
+        f"window of {channels} × {rows} × {columns} values of {_place(source, window.first)} on"
         + (f", {padded} places of {rows * columns} in padding" if padded else "")
     ]
     if window.winner is not None:
@@ -134,7 +142,7 @@ def _window_lines(window: Window) -> list[str]:
     if len(others):
         cells.append([f"{len(others)} others", *[None] * (len(header) - 2), float(sums[others].sum())])
     lines += table(header, [[str(row[0]), *row[1:]] for row in cells])
-    for k in order[: 0 if single else GRIDS]:
+    for k in order[: 0 if single or rows * columns > LARGEST_GRID else GRIDS]:
         lines.append(f"channel {window.first[0] + k}:")
         parts = {"input": np.where(window.inside, window.values[k], np.nan)}
         if window.factors is not None and window.products is not None:

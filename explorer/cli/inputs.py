@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple, get_args, get_origin
 import numpy as np
 
 from explorer import checkpoints, weights_import
-from explorer.architectures import ArchitectureSpec
+from explorer.architectures import ArchitectureSpec, Intervention
+from explorer.architectures.interventions import SEPARATOR, parse_all
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, Split, folders, shapes
@@ -35,7 +36,7 @@ from explorer.images import (
 )
 from explorer.images.photos import decoded
 from explorer.labels import numbered_classes
-from explorer.presets import preset
+from explorer.presets import PRESETS, preset
 from explorer.training import TrainingConfig
 
 PICTURE_HELP = f"a {FORMATS} file, or one that comes with the app: {', '.join(PHOTOS)}"
@@ -79,7 +80,15 @@ def named_spec(arguments: argparse.Namespace) -> tuple[str, ArchitectureSpec]:
         raise ValueError("give either a NAME or `--spec FILE`; `describe --list` lists the presets.")
     if arguments.spec is None:
         return arguments.name, preset(arguments.name).spec
-    file = Path(arguments.spec)
+    return spec_of_file(Path(arguments.spec))
+
+
+def spec_of(text: str) -> tuple[str, ArchitectureSpec]:
+    """The preset of that name, or the spec in the JSON file of that name, and what to call it."""
+    return spec_of_file(Path(text)) if text not in PRESETS and Path(text).is_file() else (text, preset(text).spec)
+
+
+def spec_of_file(file: Path) -> tuple[str, ArchitectureSpec]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -309,6 +318,21 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved or `inspect` knows, or a pretrained network"
     )
+
+
+def add_change(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--change",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="an intervention, as links name them: stages.1.0@branch:off, stem.conv~3:0.5, stages.0.1:mean, "
+        "stages.0.1:swap~stages.0.2 (repeatable, or several with commas)",
+    )
+
+
+def changes(arguments: argparse.Namespace) -> tuple[Intervention, ...]:
+    return parse_all(SEPARATOR.join(arguments.change))
 
 
 def add_paper(parser: argparse.ArgumentParser) -> None:

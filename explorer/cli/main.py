@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, ensembles, experiments, lesions, networks, pictures, training, weights
+from explorer.cli import (
+    arithmetic,
+    data,
+    ensembles,
+    experiments,
+    geometry,
+    lesions,
+    networks,
+    pictures,
+    probing,
+    training,
+    units,
+    weights,
+)
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -23,8 +36,11 @@ COMMANDS = (
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
     ("ensemble", ensembles.ensemble_arguments, ensembles.measure_ensemble),
+    ("geometry", geometry.geometry_arguments, geometry.measure_geometry),
+    ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
+    ("unit", units.unit_arguments, units.describe_unit),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.architectures.interventions import SEPARATOR, as_text, parse_all
+from explorer.architectures.interventions import as_text
 from explorer.attribution import profile, raw_arrays, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
@@ -54,14 +54,7 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="every operation, not only convolutions, shortcuts and blocks"
     )
-    parser.add_argument(
-        "--change",
-        metavar="TEXT",
-        action="append",
-        default=[],
-        help="an intervention, as links name them: stages.1.0@branch:off, stem.conv~3:0.5, stages.0.1:mean, "
-        "stages.0.1:swap~stages.0.2 (repeatable, or several with commas)",
-    )
+    inputs.add_change(parser)
     parser.add_argument(
         "--dials",
         default="",
@@ -79,7 +72,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     checkpoint = inputs.checkpoint(arguments.checkpoint)
     names = checkpoint.class_names
     target = None if arguments.target is None else inputs.class_index(arguments.target, names)
-    change, dials = parse_all(SEPARATOR.join(arguments.change)), Dials.from_text(arguments.dials)
+    change, dials = inputs.changes(arguments), Dials.from_text(arguments.dials)
     picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
     image = inputs.image(picture, checkpoint, arguments.frame, dials)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -297,9 +297,15 @@ def _split(
     threads: int,
     classes: tuple[str, ...] = CLASS_NAMES,
     among: tuple[str, ...] = CLASS_NAMES,
+    most: int | None = None,
 ) -> Split:
-    """Of `count` pictures of the classes `among` those of `classes`, in their order; labels are indices into these."""
+    """Of `count` pictures of the classes `among` those of `classes`, in their order; labels are indices into these.
+    With `most`, the first ones of each class: so many in all, each class equally often (to within one)."""
     labels, rows, streams = _order(count, stream, classes, among)
+    if most is not None:
+        of_each = [rows[labels[rows] == CLASS_NAMES.index(name)] for name in classes]
+        ends = [(index + 1) * most // len(classes) - index * most // len(classes) for index in range(len(classes))]
+        rows = np.sort(np.concatenate([own[:end] for own, end in zip(of_each, ends, strict=True)]))
     starts = np.searchsorted(rows, np.arange(len(streams) + 1) * _CHUNK)  # of each chunk, among the rows
     images = np.empty((len(rows), 3, size, size), np.uint8)
     masks = np.empty((len(rows), size, size), np.bool_)
@@ -388,6 +394,15 @@ def validation_split(seed: int = 0, size: int = 32, *, classes: Iterable[str] | 
     """The validation pictures of `load` alone, 200 of each class. `ValueError` as there."""
     drawn = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed)
     return _split(VALIDATION_COUNT, _stream("validation", seed), size, STANDARD, threads, drawn.classes)
+
+
+def some(split: Literal["train", "test"], count: int, drawn: Drawn = Drawn(), *, threads: int = 2) -> Split:
+    """The first `count` pictures of a split of `load`, each class equally often (to within one), without drawing the
+    rest; all of a split that has fewer. `ValueError` if `count` < 1."""
+    if count < 1:
+        raise ValueError(f"`count` must be at least 1, received {count}; ask for one image or more.")
+    total = {"train": TRAIN_COUNT, "test": TEST_COUNT}[split]
+    return _split(total, _stream(split, drawn.seed), drawn.size, STANDARD, threads, drawn.classes, most=count)
 
 
 def test_picture(number: int, drawn: Drawn = Drawn()) -> tuple[np.ndarray, np.ndarray, int]:

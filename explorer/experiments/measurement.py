@@ -45,6 +45,12 @@ def evenly(total: int, n: int) -> np.ndarray:
     return np.arange(n) * total // n
 
 
+def evenly_by_class(labels: np.ndarray, n: int) -> np.ndarray:
+    """`n` of the labelled images, or all, in their order: each class has its share of them, evenly over its own."""
+    by_class = np.argsort(labels, kind="stable")
+    return np.sort(by_class[evenly(len(labels), n)])
+
+
 def rows(split: Split, indices: np.ndarray) -> Split:
     masks = None if split.masks is None else split.masks[indices]
     return Split(split.images[indices], split.labels[indices], masks)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures import Intervened, Intervention, Network
+from explorer.architectures import Intervened, Intervention, Network, describe
+from explorer.architectures.changed_description import describe_changed
 from explorer.architectures.network import Block, Sum
 from explorer.tracing import check_pass, read_only
 
 ShortcutKind = Literal["identity", "padded", "projection"]
+PartOfBlock = Literal["input", "branch", "shortcut", "sum", "output"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +119,24 @@ def balances(
         BlockBalance(each.name, each.kind, **{part: _root_mean_square(getattr(each, part)) for part in parts})
         for each in _anatomies(network, image, target, interventions)
     )
+
+
+def part_layers(network: Network, block: str, interventions: Sequence[Intervention] = ()) -> dict[PartOfBlock, str]:
+    """The layers whose values the parts of a `BlockAnatomy` of that pass are; without those that none has, such as a
+    branch that is changed on its way into the sum, or the picture."""
+    changes = tuple(interventions)
+    description = describe_changed(network.spec, changes) if changes else describe(network.spec)
+    module = next(module for module, (name, _) in network.layers.items() if name == block)
+    assert isinstance(module, Block)
+    total = next(name for name, each in description.origins.items() if each.module == f"{block}.{module.sum_name}")
+    inside = [name for name in description.origins if name.startswith(f"{block}.")]
+    before = {each for name in inside for each in description.origins[name].inputs} - {*inside, ""}
+    changed = {each.part for each in changes if each.place == block} - {"output"}
+    branch, shortcut = description.origins[total].inputs
+    found: dict[PartOfBlock, str] = {"branch": branch, "shortcut": shortcut, "sum": total, "output": block}
+    if len(before) == 1:
+        found["input"] = before.pop()
+    return {part: name for part, name in found.items() if name and part not in changed}
 
 
 def block_names(network: Network) -> tuple[str, ...]:

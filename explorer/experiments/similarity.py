@@ -1,7 +1,7 @@
 """Linear CKA between all pairs of layers of two networks."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +95,11 @@ def gram(outputs: Tensor) -> Tensor | None:
     return matrix / torch.linalg.matrix_norm(matrix)
 
 
-def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[float, Grams | None], None, None]:
-    """The Gram matrices of all convolutions and blocks for `pixels`, uint8 (n, 3, H, W), n at least 4.
+def layer_grams(
+    checkpoint: Checkpoint, pixels: np.ndarray, only: Collection[str] | None = None
+) -> Generator[tuple[float, Grams | None], None, None]:
+    """The Gram matrices of all convolutions and blocks, or of the `only` ones among them, for `pixels`, uint8 (n, 3, H,
+    W), n at least 4.
 
     A spatial output (C, H, W) counts as C·H·W values, so positions in the picture matter, as in Kornblith et al. All
     pictures go through the network together, one part of it at a time: one pass, with a few outputs in memory.
@@ -110,11 +113,12 @@ def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[f
         raise ValueError(f"at least {MINIMUM} images are needed to compare layers, received {len(pixels)}; add some.")
     n = len(pixels)
     described = describe(network.spec).layers
-    last = max(index for index, layer in enumerate(described) if layer.kind in KINDS)
+    wanted = {layer.name for layer in described if layer.kind in KINDS and (only is None or layer.name in only)}
+    last = max((index for index, layer in enumerate(described) if layer.name in wanted), default=-1)
     described = described[: last + 1]  # the rest gives no layer to compare
-    layers = [layer.name for layer in described if layer.kind in KINDS]
+    layers = [layer.name for layer in described if layer.name in wanted]
     macs = {
-        layer.name: n * layer.macs + (n * n * math.prod(layer.output_shape) if layer.kind in KINDS else 0)
+        layer.name: n * layer.macs + (n * n * math.prod(layer.output_shape) if layer.name in wanted else 0)
         for layer in described
     }
     matrices = np.zeros((len(layers), n, n), np.float32)
@@ -124,9 +128,9 @@ def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[f
     def run(module: nn.Module, *inputs: object) -> Tensor:
         nonlocal done
         output: Tensor = module(*inputs)
-        name, kind = network.layers[module]
+        name = network.layers[module][0]
         done += macs.get(name, 0)
-        if kind in KINDS:
+        if name in wanted:
             finite = bool(output.isfinite().all())
             matrix = gram(output) if finite else None
             if matrix is None:

@@ -33,6 +33,13 @@ from explorer.figures.detail import (
     signed_overlay,
     trust_chart,
 )
+from explorer.figures.geometry import (
+    branch_chart,
+    correlation_chart,
+    neighbours_chart,
+    path_chart,
+    path_size_chart,
+)
 from explorer.figures.gradients import (
     ZERO,
     GradientMap,

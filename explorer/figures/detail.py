@@ -53,13 +53,19 @@ def signed_overlay(pixels: np.ndarray, values: np.ndarray, top: float, opacity: 
     return (grey * (1 - alpha) + colours * alpha).round().astype(np.uint8)
 
 
-def framed(pixels: np.ndarray, box: Sequence[int], side: int) -> np.ndarray:
-    """An image enlarged to about `side` pixels, with the frame of `box`: top, left, bottom, right (exclusive)."""
+def framed(pixels: np.ndarray, box: Sequence[int], side: int, cell: Sequence[int] | None = None) -> np.ndarray:
+    """An image enlarged to about `side` pixels, with the frame of `box`: top, left, bottom, right (exclusive). `cell`
+    gets a small frame in black and white, which is seen on any picture."""
     large = upscale_nearest(pixels, side)
     factor = large.shape[0] // pixels.shape[0]
     top, left, bottom, right = (int(edge) * factor for edge in box)
     picture = Image.fromarray(large)
-    ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=_FRAME, width=max(2, side // 48))
+    drawing = ImageDraw.Draw(picture)
+    drawing.rectangle((left, top, right - 1, bottom - 1), outline=_FRAME, width=max(2, side // 48))
+    if cell is not None:
+        top, left, bottom, right = (int(edge) * factor for edge in cell)
+        drawing.rectangle((left - 2, top - 2, right + 1, bottom + 1), outline="black")
+        drawing.rectangle((left - 1, top - 1, right, bottom), outline="white")
     return np.asarray(picture)
 
 

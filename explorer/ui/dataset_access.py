@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,11 +25,13 @@ from explorer.datasets import (
 from explorer.datasets.layouts import FOLDERS
 from explorer.datasets.shapes import Drawn
 from explorer.downloads import DownloadProgress
+from explorer.experiments import measurement
 from explorer.images import Paper, Rendering
 from explorer.labels import numbered_classes
 from explorer.ui.build_state import BuildState
 from explorer.ui.network_text import dataset_title
-from explorer.ui.services.caches import CACHES
+from explorer.ui.services.caches import CACHES, LruCache
+from explorer.ui.services.layer_rows import LabelledPictures
 from explorer.ui.session import session
 
 CLASSES_SHOWN = 100
@@ -101,6 +104,38 @@ def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) 
     if known is None or tuple(known) == numbered_classes(spec.classes):
         return fitting
     return [name for name in fitting if set(class_names(name)) == set(known)]
+
+
+def labelled_pictures(spec: ArchitectureSpec, known: Collection[str], trained_on: str) -> LabelledPictures | None:
+    """The labelled pictures on this machine that fit a network, first those of the data that it was trained on; None
+    where there are none."""
+    names = sorted(labelled_data(spec, known), key=lambda name: name != data_key(trained_on))
+    if not names:
+        return None
+    drawn = shapes.named(names[0])
+    is_public, content = not names[0].startswith("stored-"), drawn.name if drawn else names[0]
+    return LabelledPictures(data_title(names[0]), content, is_public, partial(_sample, names[0]))
+
+
+_samples: LruCache[tuple[Split, Split]] = LruCache(
+    CACHES["ui.dataset_access._samples"], lambda both: sum(each.images.nbytes for each in both)
+)
+
+
+def _sample(data: str, train: int, test: int) -> tuple[Split, Split]:
+    """So many training and test pictures, in any thread. Raises ValueError where the files of the data are damaged."""
+
+    def load() -> tuple[Split, Split]:
+        if drawn := shapes.named(data):
+            return shapes.some("train", train, drawn, threads=1), shapes.some("test", test, drawn, threads=1)
+        dataset = _dataset(data)
+        first, second = (
+            measurement.rows(split, measurement.evenly_by_class(split.labels, n))
+            for split, n in ((dataset.train, train), (dataset.test, test))
+        )
+        return first, second
+
+    return _samples.get(f"{data}/{train}/{test}", load)
 
 
 def downloadable_data(networks: Sequence[tuple[ArchitectureSpec, Collection[str]]]) -> list[str]:

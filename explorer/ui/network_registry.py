@@ -243,10 +243,23 @@ def digests_of_owner(names: Iterable[str]) -> tuple[str, list[str]] | None:
     of uploads. The owner is "" for shipped and published networks, whose results are everybody's. For networks that a
     run trained it is the user's secret, so nobody else finds the result."""
     names = list(names)
-    is_public = [name in shipped_networks() or bool(torchvision_key(name)) for name in names]
-    if not all(one or user_models.RUN_NETWORK_ID.fullmatch(name) for one, name in zip(is_public, names, strict=True)):
+    owners = [owner_of(name) for name in names]
+    if None in owners:
         return None
-    return "" if all(is_public) else client.owner(), [_digest(name) for name in names]
+    return next(filter(None, owners), ""), [_digest(name) for name in names]
+
+
+def owner_of(name: str) -> str | None:
+    """The same of one network, without its digest, which takes a second for the largest."""
+    if name in shipped_networks() or torchvision_key(name):
+        return ""
+    return client.owner() if user_models.RUN_NETWORK_ID.fullmatch(name) else None
+
+
+def digest(name: str, owner: str | None) -> str:
+    """What identifies the weights of that network, in any thread; for one without an `owner_of` its name. Raises
+    CheckpointError."""
+    return name if owner is None else _digest(name)
 
 
 def digest(name: str) -> str:

@@ -43,7 +43,7 @@ def draw_gallery(part: Gallery) -> None:
             width = picture.pixels.shape[1]
             with st.container(width=width):
                 title, *lines = picture.lines
-                st.image(picture.pixels, output_format="PNG", width=width, alt=title)
+                st.image(picture.pixels, output_format="PNG", width=width, alt=", ".join(picture.lines))
                 st.markdown("  \n".join([f"**{as_text(title)}**", *map(as_text, lines)]))
 
 

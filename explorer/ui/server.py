@@ -22,7 +22,7 @@ from starlette.websockets import WebSocketClose
 from explorer import runs
 from explorer.images import PHOTOS
 from explorer.ui import client, streamlit_internals, viewer
-from explorer.ui.api import explain
+from explorer.ui.api import explain, rows
 from explorer.ui.services import process_tuning
 
 SWEEP_INTERVAL_S = 3600.0  # between two removals of expired uploaded data
@@ -38,6 +38,7 @@ def routes() -> list[BaseRoute]:
         Route(f"{_base()}/{explain.REPORT_ROUTE}", explain.handle_report, methods=["POST"]),
         Route(f"{_base()}/{explain.PICTURE_ROUTE}", explain.handle_picture, methods=["POST"]),
         Route(f"{_base()}/{explain.CLASSIFY_ROUTE}", explain.handle_classify, methods=["POST"]),
+        Route(f"{_base()}/{rows.ROUTE}", rows.handle_rows, methods=["POST"]),
         Route(f"{_base()}/api/photo/{{name}}", _photo),
         Mount(f"{_base()}/{viewer.ROUTE}/{viewer.HASH}", modules),
     ]

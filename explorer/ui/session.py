@@ -65,6 +65,8 @@ class SessionData:
     """Results by the keys of `long_task`."""
     flows: LruCache[GradientFlow] = field(default_factory=lambda: LruCache(CACHES["ui.session.SessionData.flows"]))
     """The gradients that were measured, by network, seed and data."""
+    geometry: LruCache[Any] = field(default_factory=lambda: LruCache(CACHES["ui.session.SessionData.geometry"]))
+    """The results of `gradient_geometry.measure`, by question, network, seed and data."""
 
     def view(self, page: str) -> dict[str, str]:
         """The last query of that page, empty before its first run."""

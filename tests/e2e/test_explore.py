@@ -51,7 +51,7 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     expect(stops).to_have_count(1)
 
 
-def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_download(page: Page) -> None:
+def test_a_click_enlarges_a_feature_map_whose_numbers_download_and_whose_page_opens(page: Page) -> None:
     visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
     page.get_by_role("group", name=re.compile("^Feature maps of")).get_by_role("button").nth(3).click()
     expect(page.get_by_text(re.compile("Its Grad-CAM weight is")).first).to_be_visible()
@@ -65,6 +65,14 @@ def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_downloa
         assert activation.shape == gradient.shape == (32, 16, 16)
         cam = np.maximum(np.tensordot(gradient.mean((1, 2)), activation, 1), 0)
         np.testing.assert_allclose(arrays["cams/stages.1.0.conv1"], cam, rtol=1e-4, atol=1e-6)
+
+    page.evaluate("() => { window.document_of_the_session = true; }")
+    page.get_by_role("link", name="Page of this unit").click()
+    page.wait_for_url("**/experiments?**")
+    wait_until_ready(page)
+    assert page.evaluate("document_of_the_session"), "a new session would have lost its uploads"
+    unit = {"question": ["unit"], "layer": ["stages.1.0.conv1"], "channel": ["3"], "network": ["first"]}
+    assert query(page).items() >= unit.items()
 
 
 def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page: Page) -> None:
@@ -191,6 +199,27 @@ TABS = (
 )
 
 
+def _pixels_are_chosen_and_linked(page: Page) -> None:
+    """On a map of the block and of the strip, and a number of a window marks its pixel on the strip."""
+    click(page, "tab", "Block")
+    page.get_by_role("button", name=re.compile(r"^Pixels of F\(x\) of ResNet-8")).press("ArrowDown")
+    wait_until_ready(page)
+    assert "at=stages.1.0.norm2:3,8,8" in page.url
+    click(page, "tab", "Layer")
+    page.get_by_role("button", name="Choose none").click()
+    row = page.locator(".strip button[data-place^='1/map/']")
+    row.and_(page.get_by_label("stages.0.0, ResNet-8")).click(modifiers=["Shift"], position={"x": 9, "y": 9})
+    wait_until_ready(page)
+    assert re.search(r"#layer=stages\.0\.0&channel=\d+&at=\d+,\d+$", page.url)
+    row.and_(page.get_by_label("stages.1.0, ResNet-8")).press("Enter")
+    page.locator(".strip .choose").click()
+    row.and_(page.get_by_label("stages.1.0.conv1, ResNet-8")).click()
+    wait_until_ready(page)
+    before = page.locator(".strip .pixel").count()
+    page.locator(".arithmetic section").last.locator("td button").first.hover()
+    expect(page.locator(".strip .pixel")).to_have_count(before + 1)
+
+
 def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page) -> None:
     visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2&channel=3&at=0,5")
     for dark in (False, True):
@@ -202,6 +231,8 @@ def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page)
             assert query(page).get("tab") == ([name] if name else None), where
             assert no_sideways_scroll(page), where
             assert_accessible(page, where, "[data-testid=stTabs]")
+    _pixels_are_chosen_and_linked(page)
+    click(page, "tab", "More methods")
     page.get_by_role("button", name=re.compile("^Run Integrated Gradients")).click()
     exceeds = page.get_by_text(re.compile("The score of the image exceeds that of the baseline"))
     expect(exceeds).to_have_count(2, timeout=PATIENCE)

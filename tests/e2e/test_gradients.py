@@ -16,7 +16,9 @@ CHART = ".live .stage"
 
 
 def button(page: Page, words: str | re.Pattern[str]) -> Locator:
-    return page.get_by_role("button").filter(has_text=words)
+    """One of the page, beside the questions on the geometry of gradients, which measure by a button of their own."""
+    elsewhere = page.locator(":not(.st-key-gradients_geometry *)")
+    return page.get_by_role("button").and_(elsewhere).filter(has_text=words)
 
 
 OPENED = "/gradients?second=shapes-resnet-20"  # a link that names the usual pair

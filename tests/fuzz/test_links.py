@@ -6,10 +6,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from explorer.experiments import gradient_geometry as geometry
 from explorer.presets import PRESETS
 from explorer.ui import dataset_access
 from explorer.ui.build_state import BuildState
 from explorer.ui.compare.state import CompareState
+from explorer.ui.gradients.geometry_state import GeometryState
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.services.explore_state import AppState
 from tests.fuzz.laws import check_sentence, examples
@@ -85,12 +87,16 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
         ("target", "channel", "opacity", "seeds", "step", "n"), st.sampled_from(("0", "9", "10", "100001", "-1"))
     ),
 }
+FORMS |= {
+    f"geometry_{name}": FORMS[name] for name in ("depths", "shortcuts", "norms", "initialisations", "seeds", "data")
+}
+FORMS |= {"geometry": st.sampled_from((*geometry.QUESTIONS, "x")), "measure": st.sampled_from(("yes", "no"))}
 """What each parameter may hold where it is nearly right."""
 PARAMETERS = {
     "explore": tuple(AppState.__dataclass_fields__),
     "build": tuple(BuildState.__dataclass_fields__),
     "compare": tuple(CompareState.__dataclass_fields__),
-    "gradients": tuple(GradientsState.__dataclass_fields__),
+    "gradients": (*GradientsState.__dataclass_fields__, *GeometryState.__dataclass_fields__),
     "models": ("model",),
 }
 
@@ -156,11 +162,13 @@ def test_every_link_is_a_view_of_compare(link: dict[str, str]) -> None:
 @example({"depths": "," * 4000, "seeds": "٣", "step": "1" + "0" * 40}).via("lists and numbers longer than any")
 @examples(50)
 def test_every_link_is_a_view_of_gradients(link: dict[str, str]) -> None:
-    state = GradientsState.from_query(link)
-    assert GradientsState.from_query(state.to_query()) == state
-    try:
-        specs = state.specs()
-    except ValueError as error:
-        check_sentence(str(error))
-        return
-    assert len(specs) == len({spec.fingerprint for spec in specs}) >= 1
+    kinds: tuple[type[GradientsState] | type[GeometryState], ...] = (GradientsState, GeometryState)
+    for kind in kinds:
+        state = kind.from_query(link)
+        assert kind.from_query(state.to_query()) == state
+        try:
+            specs = state.specs()
+        except ValueError as error:
+            check_sentence(str(error))
+            continue
+        assert len(specs) == len({spec.fingerprint for spec in specs}) >= 1

@@ -9,7 +9,6 @@ import {
   pixelUnder,
   placeIn,
   selectionOf,
-  windowBox,
 } from "../../explorer/ui/viewer/static/arithmetic.js";
 
 const WINDOW = {
@@ -67,13 +66,6 @@ test("the channels of a window come with their products, the largest sum first",
   assert.deepEqual(placeIn(WINDOW, 5, 1, 1), [5, 0, 5]);
   const [bare] = partsOf(body, { ...WINDOW, factors: null });
   assert.deepEqual([bare.channel, bare.sum, bare.products], [5, 26, null]);
-});
-
-test("the window of a moved pixel moves by the stride and is cut at the edge", () => {
-  const whole = { ...WINDOW, first: [0, 2, 2], shape: [1, 3, 3], spacing: [1, 1] };
-  assert.deepEqual(windowBox(whole, [2, 2], [0, 0], 10, 20), { left: 0.1, top: 0.2, width: 0.15, height: 0.3 });
-  assert.deepEqual(windowBox(whole, [2, 2], [1, -1], 10, 20), { left: 0, top: 0.4, width: 0.15, height: 0.3 });
-  assert.equal(windowBox(whole, [2, 2], [3, 0], 10, 20).height, 0.2);
 });
 
 test("the ink is read on every colour of a palette", () => {

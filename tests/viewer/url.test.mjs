@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DEFAULTS, formatFragment, parseFragment } from "../../explorer/ui/viewer/static/url.js";
+import { DEFAULTS, formatFragment, parseFragment, unitAddress } from "../../explorer/ui/viewer/static/url.js";
 
 test("a selection is the same after its fragment", () => {
   const selections = [
     DEFAULTS,
-    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, at: "3,14" },
-    { layer: null, channel: 0, scope: "network", opacity: 100, at: "head.fc:3" },
+    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, at: "3,14", rows: "probe,field" },
+    { layer: null, channel: 0, scope: "network", opacity: 100, at: "head.fc:3", rows: null },
   ];
   for (const selection of selections) assert.deepEqual(parseFragment(formatFragment(selection)), selection);
   assert.equal(formatFragment(DEFAULTS), "");
   assert.equal(formatFragment({ ...DEFAULTS, layer: "stem" }), "#layer=stem");
+  assert.equal(formatFragment({ ...DEFAULTS, rows: "probe,cka" }), "#rows=probe,cka");
   assert.equal(formatFragment({ ...DEFAULTS, at: "head.fc:3,0" }), "#at=head.fc:3,0", "a place that can be read");
 });
 
@@ -26,6 +27,9 @@ test("what cannot be read takes its default", () => {
     "#at=3,",
     "#at=-1,2",
     "#at=../x:3",
+    "#rows=Probe",
+    "#rows=a,,b",
+    "#rows=<b>",
     "#a=b",
     "#%",
     "",
@@ -33,4 +37,34 @@ test("what cannot be read takes its default", () => {
     assert.deepEqual(parseFragment(fragment), DEFAULTS, fragment);
   }
   assert.deepEqual(parseFragment("#layer=stem&channel=x&opacity=5"), { ...DEFAULTS, layer: "stem", opacity: 5 });
+});
+
+test("the page of a unit has the pair and the picture of the view", () => {
+  /** @type {View} */
+  const view = {
+    picture: "sample-6-6",
+    paper: null,
+    frame: "0.1,0.2,0.5",
+    target: 0,
+    layers: "main",
+    change: "",
+    dials: "",
+    networks: ["a", "b"],
+    theme: "light",
+  };
+  const address = new URL(unitAddress(view, "stages.1.0.conv2", 3, 1), "http://x/");
+  assert.equal(address.pathname, "/experiments");
+  assert.deepEqual(Object.fromEntries(address.searchParams), {
+    first: "a",
+    second: "b",
+    picture: "sample-6-6",
+    frame: "0.1,0.2,0.5",
+    target: "0",
+    question: "unit",
+    layer: "stages.1.0.conv2",
+    channel: "3",
+    network: "second",
+  });
+  const alone = new URL(unitAddress({ ...view, networks: ["a"] }, "stem.conv", 0, 0), "http://x/").searchParams;
+  assert.deepEqual([alone.get("second"), alone.get("network"), alone.get("channel")], ["none", "first", "0"]);
 });

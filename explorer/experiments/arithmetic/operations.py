@@ -7,6 +7,7 @@ from torch import nn
 
 from explorer.architectures.network import ACTIVATION_CLASSES, BothSigns, Crop, IdentityShortcut, Sum
 from explorer.architectures.operators import ELEMENTWISE, Operation
+from explorer.experiments.arithmetic.changes import changed
 from explorer.experiments.arithmetic.norms import batch_norm, group_norm, response_norm, softmax
 from explorer.experiments.arithmetic.pointwise import copy, elementwise
 from explorer.experiments.arithmetic.step import Call, Place, Step, arguments
@@ -25,9 +26,12 @@ def is_pointwise(module: nn.Module, inputs: Sequence[str]) -> bool:
 
 def explain(call: Call, index: Place) -> Step:
     """How the call made the value of its output at `index`."""
+    found: Mapping[str, Any]
+    if call.change is not None:
+        found = changed(call, call.change, index)
+        return Step(call.layer, call.at(index), float(call.output[index]), **found, change=str(call.change))
     module = call.module
     operator = module.operator if isinstance(module, Operation) else ""
-    found: Mapping[str, Any]
     if isinstance(module, nn.Conv2d):
         found = convolution(call, module, index)
     elif isinstance(module, nn.BatchNorm2d):

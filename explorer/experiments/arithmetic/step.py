@@ -1,14 +1,15 @@
 """The values of an arithmetic: how one operation made one number."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from explorer.architectures import Intervention
 from explorer.architectures.operators import OWN, Operation
 from explorer.tracing import read_only
 
@@ -30,13 +31,14 @@ class Term:
 class Window:
     """The input values that one value depends on, float32 (channels, rows, columns), read-only.
 
-    They are those of the layer `source`, "" for the picture. The first is at (channel, row, column) `first`, below 0
+    They are those of the layer `source`, "" for the picture, None for values that an intervention replaced, which no
+    layer shows. The first is at (channel, row, column) `first`, below 0
     in padding; rows and columns are `spacing` apart. `inside` is False where the window lies in padding, where values
     are 0. `factors` are what each value is multiplied by, None where nothing is. `winner` is the place in the window
     of the largest or smallest value, where that one alone counts. `peak` is the largest |value| of the whole input.
     """
 
-    source: str
+    source: str | None
     first: tuple[int, int, int]
     spacing: tuple[int, int]
     values: np.ndarray
@@ -62,7 +64,8 @@ class Step:
     """One operation that made one number of the layer `layer`: `value` at the place `at` in the pass.
 
     `operation` names it, `formula` says in words what it computes of its `terms` and its `window`. `computed` is the
-    value recomputed from these in float64, None where the operation has no arithmetic to read.
+    value recomputed from these in float64, None where the operation has no arithmetic to read. `change` is the
+    intervention that made it, as `str` writes it, "" where the network did.
     """
 
     layer: str
@@ -73,6 +76,7 @@ class Step:
     computed: float | None = None
     terms: tuple[Term, ...] = ()
     window: Window | None = None
+    change: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -85,18 +89,24 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One module's call in a pass: its output and inputs, (1, ...), and the `sources` of these by name. `last` says of
-    the output, and `lasts` of each input, that its channels are on the last axis. `residual`: the inputs of a sum are
-    branch and shortcut."""
+    """One module's call in a pass: its output and inputs, (1, ...), and the `sources` of these by name, None for values
+    that no layer shows. `last` says of the output, and `lasts` of each input, that its channels are on the last axis.
+    `residual`: the inputs of a sum are branch and shortcut.
+
+    `change`: not the module, but this intervention made the output of the input; a second input is what takes the place
+    of a plain block. `before` has such changes of an input, the last one first.
+    """
 
     layer: str
     module: nn.Module
     inputs: tuple[Tensor, ...]
-    sources: tuple[str, ...]
+    sources: tuple[str | None, ...]
     output: Tensor
     last: bool = False
     lasts: tuple[bool, ...] = ()
     residual: bool = False
+    change: Intervention | None = None
+    before: Mapping[int, tuple["Call", ...]] = field(default_factory=dict)
 
     def index(self, at: Place) -> Place:
         """Into the output, of the place in the layer."""
@@ -107,9 +117,21 @@ class Call:
 
     def source(self, which: int, index: Place, name: str) -> Term:
         """The input's value there, as a term."""
-        tensor = self.inputs[which]
+        value = float(self.inputs[which][index])
         place = (index[-1], *index[1:-1]) if self.lasts[which] else index[1:]
-        return Term(name, float(tensor[index]), self.sources[which], tuple(place))
+        if self.changes(which, place[0]):
+            return Term(f"{name}, changed", value)
+        source = self.sources[which]
+        return Term(name, value) if source is None else Term(name, value, source, tuple(place))
+
+    def changes(self, which: int, channel: int) -> list["Call"]:
+        """Those of an input that touch the channel, the last one first."""
+        return [each for each in self.before.get(which, ()) if each.change and each.change.touches(channel)]
+
+    @property
+    def nbytes(self) -> int:
+        tensors = sum(tensor.nbytes for tensor in (*self.inputs, self.output))
+        return tensors + sum(each.nbytes for calls in self.before.values() for each in calls)
 
     def cube(self, which: int, values: Tensor | None = None) -> Tensor:
         """An input, or values of its shape, as (channels, rows, columns): a vector has channels alone."""

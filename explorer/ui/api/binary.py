@@ -37,10 +37,15 @@ class MessageWriter:
     def write(self, header: Mapping[str, Any]) -> bytes:
         """The header's length (uint32, little-endian), the header as JSON in UTF-8, and the arrays. Names that a user
         chose cannot reverse the text around them."""
-        text = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        content = without_bidi(text).encode(errors="replace")  # a name may hold half a character
+        content = json_bytes(header)
         content += b" " * (-len(content) % _ALIGNED)
         return b"".join([len(content).to_bytes(4, "little"), content, *self._parts])
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """The document as JSON in UTF-8. Names that a user chose cannot reverse the text around them."""
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return without_bidi(text).encode(errors="replace")  # a name may hold half a character
 
 
 def json_float(value: float) -> float | None:

@@ -139,7 +139,7 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
     of a `file` instead of a `picture`, the session keeps that picture; of a `drawing` (`drawn_image`) only where it
     says `keep`, since a hand at work sends many. `number` is that of the request. Raises RequestError.
     """
-    state, names, only = _view(asked)
+    state, names, only = view_of(asked)
     if "name" in asked:
         state = replace(state, picture=_added(session, asked, file))
     if "drawing" in asked:
@@ -149,7 +149,7 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
         subject = session.image_of(state)
     with session.passes.lock:
         session.reject_superseded(number)
-        with _user_errors():
+        with user_errors():
             subject = session.attacked(state, subject, names)
             results = session.run(state, subject, names)
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
@@ -171,7 +171,7 @@ def _pack(
 
 
 @contextmanager
-def _user_errors() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Turns an error whose text was written for a person into a RequestError. Any other stays an error of ours."""
     try:
         yield
@@ -187,9 +187,9 @@ def _user_errors() -> Iterator[None]:
 def arrays(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
     """The raw numbers of the shown layer of the network `of` that name, by default the first of the `networks`, as an
     npz file. Raises RequestError."""
-    state, names, _only = _view(asked)
+    state, names, _only = view_of(asked)
     subject = session.image_of(state)
-    with session.passes.lock, _user_errors():
+    with session.passes.lock, user_errors():
         subject = session.attacked(state, subject, names)
         of = asked.get("of", *names[:1])
         (network,) = session.run(state, subject, [of] if of in names else [])
@@ -206,9 +206,9 @@ def arrays(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
 
 def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
     """The report of the view as HTML. `asked` may name the `address` of the view. Raises RequestError."""
-    state, names, _only = _view(asked)
+    state, names, _only = view_of(asked)
     subject = session.image_of(state)
-    with _user_errors():
+    with user_errors():
         with session.passes.lock:
             subject = session.attacked(state, subject, names)
             results = session.run(state, subject, names)
@@ -216,7 +216,7 @@ def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> b
         return report.html(chapters_of.title(subject, results), chapters_of.chapters(state, subject, results), address)
 
 
-def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
+def view_of(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     """The view, the names of its networks, and which part of the message is wanted."""
     for name, read in (("dials", Dials.from_text), ("attack", AimedAttack.from_text)):
         try:
@@ -236,13 +236,13 @@ def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
 def classify(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
     """The message about a file that the session does not keep: the picture, small, and what each of the `networks`
     predicts of it. Raises RequestError."""
-    _state, names, _only = _view(asked)
+    _state, names, _only = view_of(asked)
     try:
         found = decode(file, _name(asked))
     except ImageError as error:
         raise RequestError(200, "picture", str(error)) from None
     answers = []
-    with _user_errors(), INFERENCE_SLOTS:
+    with user_errors(), INFERENCE_SLOTS:
         for network in session.networks(names):
             rendered = found.rendered(network.checkpoint.rendering)  # as the images of its training
             best, probability = predict(network.checkpoint, rendered.pixels)
@@ -284,37 +284,40 @@ async def handle_explain(request: Request) -> Response:
     that cannot be shown, or the page has moved on ("networks", "superseded"): browsers log every other status as an
     error of the page. 400 and 413 for no request of ours, 404 for no session, 429 for too many files at once, 500 with
     an id that is in the log."""
-    return await _respond(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
+    return await respond(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
 
 
 async def handle_arrays(request: Request) -> Response:
     """200 with an npz file, else as `handle_explain`. A download supersedes no view, and no view supersedes it."""
-    return await _respond(request, "application/zip", arrays)
+    return await respond(request, "application/zip", arrays)
 
 
 async def handle_report(request: Request) -> Response:
     """200 with an HTML file, to be saved and not to be shown, else as `handle_arrays`."""
-    return await _respond(request, "application/octet-stream", view_report)
+    return await respond(request, "application/octet-stream", view_report)
 
 
 async def handle_picture(request: Request) -> Response:
     """200 with JSON `{picture}`, else as `handle_explain`."""
-    return await _respond(request, "application/json", store_picture, MAX_FILE_BYTES)
+    return await respond(request, "application/json", store_picture, MAX_FILE_BYTES)
 
 
 async def handle_classify(request: Request) -> Response:
     """200 with the message about one picture of a contact sheet, else as `handle_arrays`."""
-    return await _respond(request, "application/octet-stream", classify, MAX_FILE_BYTES, spare_files=SPARE_FILES)
+    return await respond(request, "application/octet-stream", classify, MAX_FILE_BYTES, spare_files=SPARE_FILES)
 
 
-async def _respond(
+async def respond(
     request: Request,
     media_type: str,
     make: Callable[[ExploreSession, Mapping[str, Any], bytes, int | None], bytes],
     max_file: int = 0,
     supersedes: bool = False,
     spare_files: int = 0,
+    workers: ThreadPoolExecutor | None = None,
 ) -> Response:
+    """The answer that `make` gives in a worker, one at a time for each session; with `workers` of an address of its own
+    in one of those, beside the others."""
     stream = request.stream()
     try:
         session = SESSIONS.get(request.headers.get(TOKEN_HEADER, ""))
@@ -327,9 +330,10 @@ async def _respond(
             file = await asyncio.wait_for(_read_file(stream, begun, most), FILE_TIMEOUT_S)
             session.latest += supersedes
             number = session.latest if supersedes else None
-            async with session.turn:  # at most one worker per session
+            async with session.turn if workers is None else nullcontext():  # at most one worker per session
                 session.reject_superseded(number)
-                content = await asyncio.get_running_loop().run_in_executor(_WORKERS, make, session, asked, file, number)
+                running = asyncio.get_running_loop().run_in_executor
+                content = await running(workers or _WORKERS, make, session, asked, file, number)
     except RequestError as error:
         return JSONResponse({"code": error.code, "message": str(error)}, error.status)
     except (ClientDisconnect, TimeoutError):

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from explorer import figures
+from explorer.architectures import Description
+from explorer.architectures.description import WHOLE
 from explorer.experiments.arithmetic import PROBABILITIES, Step, Window, effective_field
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.api.layers import profile_of
@@ -52,13 +54,10 @@ def _value(
     writer: MessageWriter,
     with_field: bool,
 ) -> dict[str, Any]:
-    if network.interventions:
-        raise ValueError("its numbers are not those of its weights alone; put all back to see where one comes from.")
     layer, at = _place(state, results, network)
     passed = passes.layer_pass(network, subject, layer)
     found = passed.arithmetic(at)
-    steps = [_step(step, writer) for step in found.steps]
-    origin = passed.description.origins.get(found.steps[-1].layer)
+    steps = [_step(step, passed.description, writer) for step in found.steps]
     value: dict[str, Any] = {
         "layer": layer,
         "at": at,
@@ -66,27 +65,34 @@ def _value(
         "reach": found.field,
         "difference": None if found.difference is None else json_float(found.difference),
         "agrees": found.agrees,
-        "stride": [window[1] for window in origin.windows] if origin else [1, 1],
+        "same": passed.same_places,
         "steps": steps,
     }
     if with_field:
         with INFERENCE_SLOTS:
-            field = effective_field(network.checkpoint.network, network.trace.image, layer, at)
+            field = effective_field(network.checkpoint.network, network.trace.image, layer, at, network.interventions)
         largest = float(field.max())
         value["effective"] = {"map": writer.picture(figures.quantise_sizes(field, largest)), "largest": largest}
     return value
 
 
-def _step(step: Step, writer: MessageWriter) -> dict[str, Any]:
-    known = {name: getattr(step, name) for name in ("layer", "at", "operation", "formula")}
+def _step(step: Step, description: Description, writer: MessageWriter) -> dict[str, Any]:
+    known = {name: getattr(step, name) for name in ("layer", "at", "operation", "formula", "change")}
     terms = [{**asdict(term), "value": json_float(term.value)} for term in step.terms]
-    window = step.window and _window(step.window, writer)
+    window = step.window and _window(step.window, _stride(step, description), writer)
     return {**known, "value": json_float(step.value), "terms": terms, "window": window}
 
 
-def _window(window: Window, writer: MessageWriter) -> dict[str, Any]:
+def _stride(step: Step, description: Description) -> list[int]:
+    """By how many places of its source the window of the next value lies further on, down and to the right."""
+    origin = None if step.change else description.origins.get(step.layer)
+    return [0 if size == WHOLE else stride for size, stride, _ in origin.windows] if origin else [0, 0]
+
+
+def _window(window: Window, stride: list[int], writer: MessageWriter) -> dict[str, Any]:
     return {
         "source": window.source,
+        "stride": stride,
         "first": window.first,
         "spacing": window.spacing,
         "shape": window.values.shape,

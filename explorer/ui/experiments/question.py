@@ -2,35 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from explorer.figures import Part, Series
+from explorer.figures import Series
 from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.question import Plan as Plan
 from explorer.ui.services.inference import ChosenNetwork
-from explorer.ui.widgets.long_task import TaskSteps
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """One measurement of some networks: `key` names all that it depends on.
-
-    `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
-    what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
-    then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
-    `kept` says in a sentence whose answers were measured before, "" for none, and `again` is the key, the work and the
-    seconds of measuring them once more.
-    """
-
-    key: str
-    cost: str
-    seconds: float
-    work: Callable[[], TaskSteps[Any]]
-    known: Any
-    answer: Callable[[Any], Sequence[Part]]
-    rows: Callable[[Any], Sequence[Sequence[str]]]
-    source: str
-    kept: str = ""
-    again: tuple[str, Callable[[], TaskSteps[Any]], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +27,7 @@ class Question:
 
     `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
     `own_dials` are those of the image's that the question turns itself, None where it is not about the image of the
-    bar. `takes_attack`: it makes the attack that is set on Explore.
+    bar. `takes_attack`: it makes the attack that is set on Explore. `of_one`: it is about one of the networks.
     """
 
     title: str
@@ -61,3 +37,4 @@ class Question:
     plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]
     own_dials: Callable[[ExperimentsState], Sequence[str]] | None = None
     takes_attack: bool = False
+    of_one: bool = False

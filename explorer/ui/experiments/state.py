@@ -8,7 +8,7 @@ from explorer.ui.services.explore_state import MAX_INDEX, NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Removed = Literal["single", "pairs", "sets", "swaps"]
-QuestionName = Literal["lesions", "shift", "dial", "attack", "robust"]
+QuestionName = Literal["lesions", "shift", "dial", "attack", "robust", "unit"]
 Dial = Literal["rotation", "scale", "x", "y", "brightness", "contrast", "blur", "noise", "jpeg"]
 MOST_OTHERS = 2
 MOST_IMAGES = 10_000
@@ -23,11 +23,16 @@ class ExperimentsState(UrlState):
     images, "" the ones that fit, None as many as the question proposes. `removed` says what is taken out of the
     networks, `dial` what is changed in the image. `epsilon` is that of an attack on one image in levels of 255,
     `against` the network it is made for, `goal` the class that it shall answer, None for any other one. `steps` are
-    those of PGD, 0 for FGSM. `measure`: the link asks for the
-    measurement. Raises ValueError for values that this app never writes.
+    those of PGD, 0 for FGSM. A unit is `channel` of `layer` of the `network`, None for the one that the page chooses;
+    `seed` is that of its optimised picture. `measure`: the link asks for the measurement. Raises ValueError for values
+    that this app never writes.
     """
 
-    INTEGERS: ClassVar = {"n": (1, MOST_IMAGES), "epsilon": (0, 16), "goal": (0, MAX_INDEX)}
+    INTEGERS: ClassVar = {
+        "n": (1, MOST_IMAGES),
+        "epsilon": (0, 16),
+        **dict.fromkeys(("goal", "channel", "seed"), (0, MAX_INDEX)),
+    }
 
     question: QuestionName = "lesions"
     others: tuple[str, ...] = ()
@@ -39,14 +44,20 @@ class ExperimentsState(UrlState):
     against: Literal["first", "second"] = "first"
     goal: int | None = None
     steps: Literal["10", "0"] = "10"
+    layer: str | None = None
+    channel: int | None = None
+    network: Literal["first", "second"] = "first"
+    seed: int = 0
     measure: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.others) > MOST_OTHERS or not all(isinstance(n, str) and NAME.fullmatch(n) for n in self.others):
             raise ValueError(f"`others` must be up to {MOST_OTHERS} names of networks, received {self.others!r:.80}.")
-        if not DATA.fullmatch(self.data) or self.epsilon is None:
+        if not DATA.fullmatch(self.data) or None in (self.epsilon, self.seed):
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
+        if self.layer is not None and not NAME.fullmatch(self.layer):
+            raise ValueError(f"`layer` must be the name of a layer, received {self.layer!r:.80}.")
 
     def to_query(self) -> dict[str, str]:
         """Names the question always, so that no view has the empty query, which opens the page."""

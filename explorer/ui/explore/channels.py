@@ -10,7 +10,7 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.errors import user_message
-from explorer.ui import dataset_access
+from explorer.ui import dataset_access, navigation
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.explore import controls
@@ -102,6 +102,8 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
         strongest = profile_of(there[0], layer).strongest
         channel = controls.channel_input("top_channel", state.channel, channels, strongest, about)
         data = st.selectbox("Images", names, key="top_data", format_func=dataset_access.data_title, width=220)
+        for network in there:
+            _unit_link(state, network, layer, channel, network.title if len(there) > 1 else "")
     seconds = sum(PICTURES * pass_seconds(network) for network in there)
     long_task(
         f"top/{layer}/{data}/{'/'.join(network.name for network in there)}",
@@ -110,6 +112,12 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
         lambda results: _draw(there, channel, results, data),
         seconds=seconds,
     )
+
+
+def _unit_link(state: AppState, network: NetworkResult, layer: str, channel: int, title: str) -> None:
+    unit = {"layer": layer, "channel": channel, "network": int(network.name == state.second)}
+    query = controls.unit_query(state, unit)
+    navigation.page_link("experiments", f"Page of this unit{title and f' of {as_text(title)}'}", query)
 
 
 def _data(network: NetworkResult) -> list[str]:

@@ -48,6 +48,17 @@ def take_choice(received: Any) -> None:
         update_state(**changes)
 
 
+def unit_query(state: AppState, unit: Any) -> dict[str, str] | None:
+    """The query of the page of a unit, {"layer", "channel", "network"} with the place of the network in the pair; None
+    for anything else."""
+    match unit:
+        case {"layer": str(layer), "channel": int(channel), "network": 0 | 1 as network}:
+            pair = {name: value for name, value in state.to_query().items() if name in bar.FIELDS}
+            place = ("first", "second")[network]
+            return pair | {"question": "unit", "layer": layer, "channel": str(channel), "network": place}
+    return None
+
+
 def channel_input(key: str, channel: int | None, channels: int, strongest: int, help: str) -> int:
     """The number of a channel, that of the `strongest` where the user has chosen none."""
     return int(

@@ -1,8 +1,9 @@
 """The tab of a residual block: branch and shortcut, forward and backward, and their sizes in every block."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -10,9 +11,16 @@ import streamlit as st
 from explorer import figures
 from explorer.architectures import ArchitectureSpec, describe, interventions
 from explorer.attribution import magnitude
-from explorer.experiments.residual_blocks import BlockAnatomy, BlockBalance, balances, block_names
+from explorer.experiments.residual_blocks import (
+    BlockAnatomy,
+    BlockBalance,
+    PartOfBlock,
+    balances,
+    block_names,
+    part_layers,
+)
 from explorer.figures import ColourScale, DepthLine
-from explorer.labels import SHORTCUTS_OF_BLOCKS, capital, stage_of
+from explorer.labels import SHORTCUTS_OF_BLOCKS, stage_of
 from explorer.ui import network_registry
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.charts import chart, colour_bar, series_of
@@ -23,6 +31,7 @@ from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, NetworkResult
 from explorer.ui.session import inference_cache
+from explorer.ui.viewer.places import block_maps
 from explorer.ui.widgets.bound import bound
 
 MAP_SIDE_PX = 96  # pixels of a map
@@ -31,9 +40,10 @@ _BALANCES = "Root mean squares over all channels and pixels, n = 1 image; no poi
 
 @dataclass(frozen=True, eq=False)
 class _BlockView:
-    """One network, the inside of its block, and the channel that is shown of it."""
+    """One network, the `which`-th of the view, the inside of its block, and the channel that is shown of it."""
 
     network: NetworkResult
+    which: int
     inside: BlockAnatomy
     channel: int
 
@@ -77,7 +87,10 @@ def block_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
         about = "Of the block's output; at first the one with the largest output."
         strongest = _strongest(insides[0].output)
         channel = controls.channel_input("block_channel", state.channel, channels, strongest, about)
-    opened = [_BlockView(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
+    opened = [
+        _BlockView(network, looked.index(network), inside, channel)
+        for network, inside in zip(there, insides, strict=True)
+    ]
     through = ", passed through the activation" if any(each.inside.activated for each in opened) else ""
     st.markdown(
         f"A residual block does not replace its input x, it adds to it: out comes **x + F(x)**{through}. "
@@ -136,22 +149,47 @@ def _activations(opened: _BlockView, top: float) -> None:
     inside, channel = opened.inside, opened.channel
     shortcut = SHORTCUTS_OF_BLOCKS[inside.kind].long
     st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {shortcut}.")
-    entering = None if opened.entering is None else inside.input[opened.entering]
-    with st.container(horizontal=True):
-        _map("x", entering, top, "no channel of x comes here")
-        _map("s(x)", inside.shortcut[channel], top)
-        _map("F(x)", inside.branch[channel], top)
-        _map("s(x) + F(x)" if inside.kind != "identity" else "x + F(x)", inside.sum[channel], top)
-        if inside.activated:
-            _map("output", inside.output[channel], top)
+    layers = part_layers(opened.network.checkpoint.network, inside.name, opened.network.interventions)
+    names: dict[PartOfBlock, str] = {"input": "x", "shortcut": "s(x)", "branch": "F(x)"}
+    names["sum"] = "s(x) + F(x)" if inside.kind != "identity" else "x + F(x)"
+    maps = []
+    for part, name in (names | ({"output": "output"} if inside.activated else {})).items():
+        own = opened.entering if part == "input" else channel
+        if own is None:
+            maps.append(_Map(name, None, caption="No channel of x comes here."))
+        else:
+            maps.append(_Map(name, getattr(inside, part)[own], layers.get(part), own))
+    key = f"blockmaps-{opened.which}"
+    block_maps(key=key, data=_row(key, opened, maps, top))
 
 
-def _map(name: str, values: np.ndarray | None, top: float, absent: str = "") -> None:
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """One of a row, (H, W), with the `layer` and channel whose values it shows."""
+
+    name: str
+    values: np.ndarray | None
+    layer: str | None = None
+    channel: int = 0
+    caption: str = ""
+
+
+def _row(key: str, opened: _BlockView, maps: Sequence[_Map], top: float) -> dict[str, Any]:
+    """`BlockMaps` in types.d.ts."""
+    said = []
+    for each in maps:
+        known: dict[str, Any] = {"name": each.name, "layer": each.layer, "channel": each.channel}
+        image, words, size = "", each.caption, (0, 0)
+        if each.values is not None:
+            image = figures.data_uri(ColourScale.signed(top).paint(each.values))
+            words, size = f"{each.values.min():.3g} to {each.values.max():.3g}", each.values.shape
+        said.append(known | {"image": image, "caption": words, "size": size, "alt": f"Map of {each.name}, {words}"})
+    return {"key": key, "which": opened.which, "title": opened.network.title, "maps": said}
+
+
+def _map(name: str, values: np.ndarray, top: float) -> None:
     with st.container(width=MAP_SIDE_PX + 16, gap="xsmall"):
         st.markdown(f"**{name}**")
-        if values is None:
-            st.caption(f"{capital(absent)}.")
-            return
         painted = figures.fit_to_screen(ColourScale.signed(top).paint(values), MAP_SIDE_PX)
         words = f"{values.min():.3g} to {values.max():.3g}"
         st.image(painted, width=MAP_SIDE_PX, output_format="PNG", alt=f"Map of {name}, {words}")

@@ -1,17 +1,17 @@
 """What Explore shows now: the view of the address, its picture, and its networks."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import streamlit as st
 
 from explorer.checkpoints import CheckpointError
-from explorer.ui import network_registry
+from explorer.ui import dataset_access, network_registry
 from explorer.ui.explore import controls
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult, sample_image
-from explorer.ui.services.offered_networks import OfferedNetworks
+from explorer.ui.services.offered_networks import Measurable, OfferedNetworks
 from explorer.ui.session import explore_session, find_image, inference_cache
 
 
@@ -53,12 +53,20 @@ def load_view() -> ExploreView:
     subject = find_image(state)
     names = list(filter(None, (state.first, state.second)))
     offered = network_registry.offered_networks([*network_registry.network_names(), *names])  # a link may name others
-    explore_session().offered = offered
     networks = offered.beside(names)
+    offered = replace(offered, measured={network.name: _measurable(network) for network in networks})
+    explore_session().offered = offered
     view = ExploreView(state, subject or sample_image(6, 6), subject is None, networks, offered)
     explore_session().run_ahead(state, view.subject, names)
     st.session_state["around"] = _around(view)
     return view
+
+
+def _measurable(network: ChosenNetwork) -> Measurable:
+    about = network.checkpoint
+    owner = network_registry.owner_of(network.name)
+    pictures = dataset_access.labelled_pictures(about.spec, about.class_names, about.data)
+    return Measurable(owner, partial(network_registry.digest, network.name, owner), pictures)
 
 
 def load_view_in_fragment() -> ExploreView:

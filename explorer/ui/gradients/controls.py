@@ -1,6 +1,7 @@
 """The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else. The bar
 chooses its networks."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import streamlit as st
 from explorer.labels import GRADIENT_QUANTITIES, GRADIENT_SCALES, GRADIENT_SOURCES, capital, label
 from explorer.ui import dataset_access, missing, network_registry, url_query
 from explorer.ui.gradients import flow_measurements
+from explorer.ui.gradients.geometry_state import GeometryState
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 from explorer.ui.widgets.bound import bound, choice
 
@@ -40,7 +42,12 @@ def update_state(**changes: Any) -> None:
     # A query of networks alone, which came from another page, shows the first card; its networks stay.
     travelled = {name: text for name, text in url_query.read().items() if name in ("first", "second")}
     kept = travelled if state.source == "initial" and not {*travelled} & {*changes} else {}
-    url_query.write(replace(state, **changes).to_query() | kept)
+    write(replace(state, **changes).to_query() | kept)
+
+
+def write(query: Mapping[str, str]) -> None:
+    """Changes the view, and leaves the question on the geometry of gradients as it is."""
+    url_query.write(GeometryState.within(url_query.read()) | dict(query))
 
 
 choose = partial(choice, prefix="gradients", change=update_state)

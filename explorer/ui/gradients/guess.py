@@ -9,8 +9,7 @@ import streamlit as st
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS
 from explorer.experiments.gradient_summary import Guess, verdict
 from explorer.labels import GUESSES, capital, label
-from explorer.ui import url_query
-from explorer.ui.gradients import flow_measurements
+from explorer.ui.gradients import controls, flow_measurements
 from explorer.ui.gradients.flow_measurements import MeasurementPlan
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.markdown import as_text
@@ -66,5 +65,5 @@ def show_guess(state: GradientsState) -> None:
 def _guess(wanted: GradientsState, guess: Guess, plan: MeasurementPlan | None) -> None:
     """Shows the setting below, and measures what it lacks."""
     st.session_state["guessed"] = (wanted, guess)
-    url_query.write(wanted.to_query())
+    controls.write(wanted.to_query())
     session().requested_task = plan.key if plan else ""

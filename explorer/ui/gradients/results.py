@@ -16,8 +16,8 @@ from explorer.experiments.gradient_summary import (
     verb_of,
 )
 from explorer.labels import capital
-from explorer.ui import dataset_access, lesson, navigation, network_registry, url_query
-from explorer.ui.gradients import flow_measurements, profiles
+from explorer.ui import dataset_access, lesson, navigation, network_registry
+from explorer.ui.gradients import controls, flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import MeasuredFlow
 from explorer.ui.gradients.flow_view import FlowView, numbers_of, origin_of, sample_of
 from explorer.ui.gradients.state import CARDS, GradientsState
@@ -107,7 +107,7 @@ def _open() -> None:
     wanted = st.session_state["cards"]["open"]
     for card in CARDS:
         if wanted == urlencode(card.to_query()):
-            url_query.write(card.to_query())
+            controls.write(card.to_query())
 
 
 def show_answer(views: list[FlowView]) -> None:

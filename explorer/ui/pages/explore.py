@@ -80,7 +80,9 @@ def _viewer(view: ExploreView) -> None:
         "query": url_query.read(),
         **selection.for_viewer(),
     }
-    connection(data, controls.take_choice, selection.take)
+    unit = connection(data, controls.take_choice, selection.take)
+    if unit_query := controls.unit_query(state, unit):
+        navigation.switch_page("experiments", unit_query)
 
 
 def _detail(view: ExploreView) -> None:
@@ -94,6 +96,7 @@ def _detail(view: ExploreView) -> None:
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
             residual_blocks.block_tab(state, view.seen, view.results)
+            arithmetic_panel()
         else:
             if state.change:
                 st.info("This tab shows the untouched networks: the changes of their parts above do not reach it.")

@@ -34,8 +34,11 @@ class Limit:
 CACHES: Mapping[str, Limit] = {
     # Of the process: all sessions share them.
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
+    "architectures.changed_description.describe_changed": Limit(
+        "descriptions of changed networks", "process", entries=32
+    ),
     "architectures.operators.resampling": Limit("matrices that resize an axis", "process", entries=32),
-    "architectures.interventions.block_shapes": Limit("the shapes around blocks", "process", entries=128),
+    "architectures.interventions.called_layers": Limit("the shapes around layers and blocks", "process", entries=128),
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
     "requirements.check_torch": Limit("that torch is new enough, one value", "process"),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
@@ -52,6 +55,12 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.split_pixels": Limit(
         "drawn test images with their masks, up to 16 kB each", "process", entries=2000
     ),
+    "ui.services.layer_rows.results": Limit(
+        "what was measured along the depth, some kilobytes each", "process", entries=256
+    ),
+    "ui.services.layer_rows.speed": Limit(
+        "how fast this process trains, and how much slower it measures", "process", entries=2
+    ),
     "images.boxed._heif": Limit("pillow-heif, imported and set up", "process"),
     "images.dicom._pydicom": Limit("pydicom, imported and silenced", "process"),
     "images.photos.decoded": Limit("the photos of the gallery, up to 1 MB each", "process"),
@@ -61,6 +70,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.build.ending._recorded": Limit("findings of the recorded trainings", "process", entries=4),
     "ui.build.replay.parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
     "ui.dataset_access._drawn": Limit("test splits of the shapes", "process", entries=4),
+    "ui.dataset_access._samples": Limit("labelled pictures for probes", "process", bytes=100_000_000, least=0),
     "ui.dataset_access._class_parts": Limit("statistics of each class of the shapes, for each size", "process"),
     "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
     "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),
@@ -114,6 +124,9 @@ CACHES: Mapping[str, Limit] = {
     ),
     "ui.session.SessionData.flows": Limit(  # the whole grid with all seeds has 1,800
         "gradients along the depth, a few kilobytes each", "session", entries=4000
+    ),
+    "ui.session.SessionData.geometry": Limit(  # one network and seed each, a kilobyte
+        "what gradients of neighbouring pictures, blocks and paths came to", "session", entries=1000
     ),
     "ui.session.SessionData.results": Limit("what a click on a measuring button found", "session", entries=12),
     "ui.user_models._touch": Limit("names of shared networks that were opened", "session", entries=100),

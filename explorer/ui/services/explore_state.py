@@ -24,12 +24,13 @@ SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
 AT = re.compile(r"probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3}")
 CHANGE = re.compile(r"[\w.@:~,-]{0,4000}", re.ASCII)  # interventions; whether they fit is said where they are applied
+ROWS = re.compile(r"[a-z]{1,20}(,[a-z]{1,20}){0,11}")  # rows of the strip; those that there are not show nothing
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
 PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change", "attack")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
-SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at")
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at", "rows")
 
 MAX_INDEX = 100_000  # of a class or channel
 
@@ -49,7 +50,8 @@ class AppState(UrlState):
     `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
     layer, or "probabilities", which is each network's probability of the class that it explains.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
-    map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them.
+    map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them. `rows` names
+    further rows of the strip, with commas; None for none.
 
     Raises ValueError for a text that this app never writes.
     """
@@ -74,6 +76,7 @@ class AppState(UrlState):
     paper: Paper | None = None
     at: str | None = None
     change: str = ""
+    rows: str | None = None
     attack: str = ""
 
     def __post_init__(self) -> None:
@@ -93,6 +96,8 @@ class AppState(UrlState):
             raise ValueError(f"`paper` must be one of {', '.join(PAPERS)}, received {self.paper!r:.40}.")
         if self.at is not None and not AT.fullmatch(self.at):
             raise ValueError(f"`at` must be the place of a value, received {self.at!r:.40}.")
+        if self.rows is not None and not ROWS.fullmatch(self.rows):
+            raise ValueError(f"`rows` must be names with commas, received {self.rows!r:.40}.")
         if not CHANGE.fullmatch(self.change):
             raise ValueError(f"`change` must name interventions, received {self.change!r:.40}.")
         object.__setattr__(self, "dials", Dials.from_text(self.dials).to_text())  # one text for each change

@@ -301,6 +301,10 @@ class UploadStore:
         """Keeps an image that was no file under the `picture` of an AppState."""
         self._images.put(picture, image)
 
+    def images(self) -> list[InputImage]:
+        """All of them, the oldest first."""
+        return list(self._images.snapshot().values())
+
     def get(self, picture: str) -> InputImage | None:
         """The image that an AppState's `picture` names, or None where the store does not hold it."""
         return self._images.find(picture)
@@ -404,10 +408,11 @@ class InferenceCache:
 
         def compute() -> LayerPass:
             with INFERENCE_SLOTS:
-                return layer_pass(result.checkpoint.network, result.trace.image, layer)
+                return layer_pass(result.checkpoint.network, result.trace.image, layer, result.interventions)
 
         with self.lock:
-            return self._inputs.get(f"{result.name}/{image.digest}/{layer}", compute)
+            key = f"{result.name}/{image.digest}/{layer}/{as_text(result.interventions)}"
+            return self._inputs.get(key, compute)
 
     def block(self, result: NetworkResult, image: InputImage, name: str) -> BlockAnatomy:
         """The inside of that block in that pass. Raises ValueError as `anatomy` does."""

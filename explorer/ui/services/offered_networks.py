@@ -9,6 +9,7 @@ from explorer import figures
 from explorer.checkpoints import Checkpoint
 from explorer.pretrained import TwinAccuracy
 from explorer.ui.services.inference import ChosenNetwork
+from explorer.ui.services.layer_rows import LabelledPictures
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,20 @@ class DepthPoint:
 
 
 @dataclass(frozen=True, eq=False)
+class Measurable:
+    """What the rows of the strip need of a network: see `Subject`. `digest` identifies its weights, in any thread."""
+
+    owner: str | None
+    digest: Callable[[], str]
+    pictures: LabelledPictures | None
+
+
+@dataclass(frozen=True, eq=False)
 class OfferedNetworks:
     """By the name of each network: what loads it, in any thread, and its words in a list, which no other has. `twins`
     are the names of pretrained ones, each by that of the other; `for_data` those of a pair for that data, and `depths`
-    the accuracies of all pairs for it, the shallowest first."""
+    the accuracies of all pairs for it, the shallowest first. `measured` says by what the networks on the page can be
+    measured."""
 
     load: Mapping[str, Callable[[], Checkpoint]]
     labels: Mapping[str, str]
@@ -31,6 +42,7 @@ class OfferedNetworks:
     twins: Mapping[str, str] = field(default_factory=dict)
     for_data: Mapping[str, Sequence[str]] = field(default_factory=dict)
     depths: Mapping[str, Sequence[DepthPoint]] = field(default_factory=dict)
+    measured: Mapping[str, Measurable] = field(default_factory=dict)
 
     def beside(self, names: Sequence[str]) -> list[ChosenNetwork]:
         """The networks of those names, with their colours beside each other. Raises CheckpointError, and KeyError for a

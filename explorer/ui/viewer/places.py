@@ -20,8 +20,8 @@ overview = place(  # predictions and depth strip
     "<div class='overview'><p class='error' role='alert' hidden></p>"
     "<p class='loading' aria-hidden='true'></p>"
     f"<div class='looking'><div class='own-input'></div><div class='around'></div></div>{_LEAD}"
-    "<div class='strip'></div></div>",
-    ("scale.css", "own_input.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
+    "<div class='strip'></div><div class='rows'></div></div>",
+    ("scale.css", "own_input.css", "predictions.css", "strip.css", "rows.css", "picture_tools.css", "loading.css"),
 )
 changes_panel = place(
     "changes", "<section class='changes' aria-label='Changes of the networks'></section>", ("changes.css",)
@@ -31,19 +31,22 @@ layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detai
 arithmetic_panel = place(
     "arithmetic", "<div class='arithmetic'></div>", ("scale.css", "detail.css", "arithmetic.css", "picture_tools.css")
 )
+block_maps = place("blockmaps", "<div class='maps'></div>", ("block_maps.css",))
 ending = place("ending", "<div class='around'><p class='finding'></p></div>", ("predictions.css",))
 _bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css", "sheet.css", "loading.css"))
 
 
-def connection(data: Mapping[str, Any], on_choice: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
+def connection(data: Mapping[str, Any], on_choice: Callable[[Any], None], on_selection: Callable[[Any], None]) -> Any:
     """Shows nothing: sends the viewer its view (`RunData` in types.d.ts). The browser sends what was chosen there, and
-    the selection where a panel of the server needs it; both may be anything."""
-    _connection(
+    the selection where a panel of the server needs it; both may be anything, as may the unit whose page is to be
+    opened, which is returned: {"layer", "channel", "network"}, or None."""
+    return _connection(
         data=data,
         height=0,
         on_choice_change=lambda: on_choice(st.session_state["connection"]["choice"]),
         on_selection_change=lambda: on_selection(st.session_state["connection"]["selection"]),
-    )
+        on_unit_change=lambda: None,
+    ).unit
 
 
 def bar(data: Mapping[str, Any], on_choice: Callable[[Any], None]) -> None:

@@ -13,6 +13,7 @@ interface LayerSelection {
   channel: number | null;
   scope: Scope;
   opacity: number; // per cent, 0..100
+  rows: string | null; // further rows of the strip, with commas: rows.js
   at: string | null; // the value whose arithmetic is shown: "row,column" of the chosen map, "layer:place", "probabilities"
 }
 
@@ -54,6 +55,9 @@ interface State {
   key: string | null; // of the view that the message is of
   selection: LayerSelection;
   values: Values | null; // the arithmetic that is shown
+  rows: { key: string; answer: LayerRows } | null; // what is known of the rows
+  offersRows: boolean; // whether their switches are to be seen, with what each costs
+  started: string[]; // rows whose long measurement is wanted
   effective: boolean; // whether the effective receptive field is wanted
   error: string; // a sentence about the last request that failed; "" for none
   live: string; // the picture of a hand at work or a camera, which the server does not keep; "" for none
@@ -96,6 +100,9 @@ type StoreEvent =
   | { type: "uploaded"; key: string; message: Message; frame?: string | null } // that of a drawing
   | { type: "values"; key: string; message: Message & { values: ValueData[] } }
   | { type: "effective"; wanted: boolean }
+  | { type: "rows"; key: string; answer: LayerRows }
+  | { type: "offers rows"; open: boolean }
+  | { type: "start"; row: string }
   | { type: "live"; key: string; message: Message; frame: string | null }
   | { type: "uploading"; name: string }
   | { type: "refused" | "failed"; error: string };
@@ -122,6 +129,14 @@ interface LiveFrame {
 type Follow = (frame: LiveFrame) => Promise<boolean>;
 
 type Draw = (state: State) => void;
+/** One channel of the network at place `network` of the pair. */
+interface UnitPlace {
+  layer: string;
+  channel: number;
+  network: number;
+}
+type OpenUnit = (unit: UnitPlace) => boolean;
+
 /** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last. */
 type Choose = (changes: Partial<View>, dragged?: boolean) => void;
 /** `AimedAttack` of adversarial.py. */
@@ -197,10 +212,26 @@ type ValueData =
       reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
       difference: number | null; // the largest, as a share of max(1, |value|)
       agrees: boolean;
-      stride: [down: number, right: number]; // of the window of the last step
+      same: Record<string, string[]>; // by layer that gives an input: those in front of it with its values' places
       steps: ValueStep[];
       effective?: { map: PictureAt; largest: number };
     };
+
+/** A row of `residual_blocks.py`: the maps inside a block of one network. */
+interface BlockMaps {
+  key: string; // that no other row of the page has
+  which: number; // network of the view
+  title: string;
+  maps: {
+    name: string;
+    caption: string;
+    image: string; // "" where there is none
+    alt: string;
+    size: [height: number, width: number];
+    layer: string | null; // whose values they are; null where no layer has them
+    channel: number;
+  }[];
+}
 
 interface ValueStep {
   layer: string;
@@ -208,12 +239,14 @@ interface ValueStep {
   value: number | null;
   operation: string;
   formula: string;
+  change: string; // the intervention that made the value; "" for the network
   terms: { name: string; value: number | null; layer: string | null; at: number[] | null }[]; // "" is the picture
   window: ValueWindow | null;
 }
 
 interface ValueWindow {
-  source: string; // a layer, "" the picture
+  source: string | null; // a layer, "" the picture, null values that an intervention replaced
+  stride: [down: number, right: number]; // from the window of one value to that of the next one
   first: [channel: number, row: number, column: number]; // below 0 in padding
   spacing: [down: number, right: number];
   shape: [channels: number, rows: number, columns: number];
@@ -236,8 +269,35 @@ interface StripChart {
   alt: string;
   ticks: Mark[];
   // By layer, 0..1 of the height: those of one kind, which a line connects, and all others; null where there is none.
-  series: { colour: string; dash: string; line: (number | null)[]; dots: (number | null)[] }[];
+  series: {
+    colour: string;
+    dash: string;
+    line: (number | null)[];
+    dots: (number | null)[];
+    bands?: ([low: number, high: number] | null)[]; // intervals
+    faint?: boolean; // drawn beside the one that is measured
+  }[];
+  marks?: Mark[]; // values with a name: chance
   hover: string[]; // by layer
+}
+
+/** `rows.py`: a row of the strip that is measured on many pictures. */
+interface LayerRow {
+  name: string;
+  title: string;
+  chart: StripChart | null; // null: not measured, for the reason that the words give
+  words: string[]; // sentences
+  start: string | null; // what a long measurement costs, which begins once a user wants it
+  pending: boolean;
+}
+
+interface LayerRows {
+  layers: string[];
+  rows: LayerRow[];
+  costs: Record<string, string>; // by row
+  progress: string; // a sentence
+  done: boolean;
+  csv: string;
 }
 
 interface Prediction {

@@ -11,6 +11,9 @@ export class RequestError extends Error {
   }
 }
 
+/** What a person reads of an error. @type {(error: unknown) => string} */
+export const sentence = (error) => (error instanceof RequestError ? error.message : String(error));
+
 /**
  * @param {string} token of the session
  * @param {object} request
@@ -38,6 +41,12 @@ export async function classify(token, request, file) {
 export async function storePicture(token, named, file) {
   const response = await post("api/picture", token, new Blob([JSON.stringify(named), "\n", file]), "application/json");
   return (await response.json()).picture;
+}
+
+/** What is known of the rows of the strip; throws RequestError, or what the signal aborts with. @type {(token: string, request: object, signal: AbortSignal) => Promise<LayerRows>} */
+export async function fetchRows(token, request, signal) {
+  const response = await post("api/rows", token, JSON.stringify(request), "application/json", signal);
+  return response.json();
 }
 
 /** An npz file; throws RequestError. @type {(token: string, request: object) => Promise<Blob>} */

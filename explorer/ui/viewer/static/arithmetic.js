@@ -46,6 +46,17 @@ export function selectionOf(layer, at, shown) {
   return { at: layer === "probabilities" ? layer : `${layer}:${at.join(",")}` };
 }
 
+/**
+ * The layer and place of the chosen value, where a selection says both.
+ * @type {(selection: Pick<LayerSelection, "at" | "channel">, layer: string | null) => {layer: string, place: number[]} | null}
+ */
+export function chosenPlace({ at, channel }, layer) {
+  const pixel = pixelOf(at);
+  if (pixel) return layer !== null && channel !== null ? { layer, place: [channel, ...pixel] } : null;
+  const [name, places] = at?.split(":") ?? [];
+  return name && places ? { layer: name, place: places.split(",").map(Number) } : null;
+}
+
 /** Where a value is, in words. @type {(layer: string, at: number[]) => string} */
 export function placeText(layer, at) {
   const name = layer || "the image";
@@ -86,18 +97,4 @@ export function cellColours(palette, value, max) {
   const linear = [red, green, blue].map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
   const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
   return [`rgb(${red} ${green} ${blue})`, light > 0.179 ? "#000" : "#fff"]; // where black and white have one contrast
-}
-
-/**
- * The window of another output pixel of the same map, as a box in shares of the input map.
- * @type {(window: ValueWindow, stride: [number, number], moved: [number, number], height: number, width: number) => Box}
- */
-export function windowBox({ first, spacing, shape }, stride, moved, height, width) {
-  const top = first[1] + moved[0] * stride[0];
-  const left = first[2] + moved[1] * stride[1];
-  const tall = (shape[1] - 1) * spacing[0] + 1;
-  const wide = (shape[2] - 1) * spacing[1] + 1;
-  const [low, high] = [Math.max(top, 0), Math.min(top + tall, height)];
-  const [begin, end] = [Math.max(left, 0), Math.min(left + wide, width)];
-  return { left: begin / width, top: low / height, width: (end - begin) / width, height: (high - low) / height };
 }

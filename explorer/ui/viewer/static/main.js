@@ -1,9 +1,13 @@
 // The viewer of Explore: one store, several places on the page. Streamlit mounts each place and tells it what the view
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
+// One file: all that changes the state and asks the server stands beside the places that Streamlit mounts from it.
 
-import { classify, explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
+import { classify, explain, fetchArrays, fetchReport, fetchRows, RequestError, sentence, storePicture } from "./api.js";
 import { el, find, once, save, setText, toggle, update } from "./dom.js";
+import { liveFrames } from "./live_frames.js";
 import { fileName } from "./picture_layout.js";
+import { rowRequests } from "./row_requests.js";
+import { needsRows, rowCharts } from "./rows.js";
 import {
   awaited,
   EMPTY,
@@ -18,9 +22,11 @@ import {
   unasked,
   valueKey,
 } from "./store.js";
+import { named, uploads } from "./uploads.js";
 import { formatFragment, parseFragment, showsSheet } from "./url.js";
 import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
+import { blockMapsView } from "./views/block_maps.js";
 import { changesView } from "./views/changes.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
@@ -28,6 +34,7 @@ import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
 import { ownInputView } from "./views/own_input.js";
 import { predictionsView } from "./views/predictions.js";
+import { rowsView } from "./views/rows.js";
 import { stripView } from "./views/strip.js";
 
 const CACHED = 8; // messages, so that Back needs no request
@@ -35,9 +42,7 @@ const REST_MS = 100; // after a choice was drawn, before the server hears of it:
 const MOVING_MS = 400; // the same while a hand moves a dial
 const PATIENCE_MS = 5000; // after which the server hears of a choice that is not drawn yet
 const IDLE_MS = 400; // without a choice, after which all layers are fetched
-const ASKED_AT_ONCE = 2; // pictures of a contact sheet
-const AGAIN_MS = 1000; // after the server had no time for a picture
-const TRIES = 10; // for each picture
+const VALUE_TABS = ["layer", "block"]; // those with the arithmetic of a value
 const DRAG_MS = 200; // between two addresses while a slider is dragged
 
 /** @type {State} */
@@ -46,7 +51,6 @@ let state = EMPTY;
 let labels = {};
 /** That the networks know. @type {string[]} */
 let classes = [];
-let limit = 0; // megabytes of a file
 /** @type {Map<string, Draw>} */
 const places = new Map();
 /** @type {Map<string, Message>} */
@@ -55,18 +59,18 @@ const cache = new Map();
 let fetching = null;
 /** @type {string | null} */
 let fetched = null; // what is being fetched
-/** Pictures of the contact sheet that are being classified. @type {Set<File>} */
-const asked = new Set();
 let rest = REST_MS;
-/** @type {LiveFrame | null} */
-let waiting = null; // the newest of those that came while another was answered
-let sending = false;
 let painting = false; // whether an answer to a moving hand is on its way to the screen
-let dropped = 0; // counts the choices of another picture: frames from before them are answered no more
 let endOwnInput = () => {};
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
-/** @type {{choice: (choice: Partial<View> & {number: number}) => void, selection: (selection: LayerSelection) => void} | null} */
+/**
+ * @type {{
+ *   choice: (choice: Partial<View> & {number: number}) => void,
+ *   selection: (selection: LayerSelection) => void,
+ *   unit: (unit: UnitPlace) => void,
+ * } | null}
+ */
 let server = null;
 /** @type {Record<string, ReturnType<typeof setTimeout>>} */
 const timers = {};
@@ -83,7 +87,7 @@ function dispatch(event) {
   state = reduce(state, event);
   if (state === before) return;
   request();
-  classifySheet();
+  files.classifySheet();
   draw();
 }
 
@@ -99,7 +103,7 @@ const isShown = () => state.view !== null && state.key === keyOf(state.view);
 
 /** Whether something is still to come, or the server has yet to hear of a choice. */
 function isBusy() {
-  if (state.uploading || (state.chosen !== null && server) || unasked(state).length) return true;
+  if (state.uploading || (state.chosen !== null && server) || unasked(state).length || needsRows(state)) return true;
   return !state.error && (!isShown() || needsFetch(state) || wantsValues());
 }
 
@@ -117,7 +121,7 @@ export function select(changes, dragged = false) {
 /** A person chose another picture, class, pair of networks, set of layers or dials. @type {Choose} */
 export function choose(changes, dragged = false) {
   rest = dragged ? MOVING_MS : REST_MS;
-  if (changes.picture) dropFrames();
+  if (changes.picture) frames.drop();
   dispatch({ type: "choose", changes });
   after("choice", isShown() ? rest : PATIENCE_MS, tellChoice);
 }
@@ -152,12 +156,12 @@ function writeAddress(how) {
   history[how === "push" ? "pushState" : "replaceState"](history.state, "", address);
 }
 
-/** Only the Layer tab shows them, and the server knows none of a hand at work. */
-const wantsValues = () => state.data?.tab === "layer" && !state.live && needsValues(state);
+/** Only some tabs show them, and the server knows none of a hand at work. */
+const wantsValues = () => VALUE_TABS.includes(state.data?.tab ?? "") && !state.live && needsValues(state);
 
 /** Fetches what the state needs and nothing has: the view, else the shown layer. */
 function request() {
-  if (!state.data || !state.view || sending || painting || state.live) return; // of a hand at work the next answer is about to come
+  if (!state.data || !state.view || frames.isSending() || painting || state.live) return; // of a hand at work the next answer is about to come
   const key = keyOf(state.view);
   if (state.key !== key) {
     const cached = cache.get(key);
@@ -169,7 +173,19 @@ function request() {
   if (needsFetch(state)) return load(key, `layer ${shownLayer(state)} ${state.selection.channel}`, { only: "layer" });
   if (wantsValues()) return load(key, `values ${valueKey(state)}`, { only: state.effective ? "field" : "value" });
   after("idle", IDLE_MS, prefetch);
+  measure();
 }
+
+const measure = rowRequests({
+  now: () => state,
+  show(event) {
+    state = reduce(state, event);
+    draw();
+  },
+  isSeen: () => places.has("overview"),
+  renew,
+  ask: fetchRows,
+});
 
 function prefetch() {
   const { message, view, data } = state;
@@ -177,19 +193,12 @@ function prefetch() {
   if (isShown() && fetched === null && places.size) load(keyOf(view), "all layers", { only: "layers" });
 }
 
-/** @type {(error: unknown) => string} */
-const sentence = (error) => (error instanceof RequestError ? error.message : String(error));
-
 /** @type {(key: string, what: string, more: object, file?: File) => void} */
 async function load(key, what, more, file) {
   const { data, view } = state;
   if (!data || !view || (fetched === `${what} ${key}` && !file) || (state.uploading && !file)) return;
   if (what === "view" && fetched?.startsWith("view ") && isNear(fetched.slice(5), key)) return; // its answer asks for this
-  fetching?.abort();
-  clearTimeout(timers.idle);
-  const controller = new AbortController();
-  fetching = controller;
-  fetched = `${what} ${key}`;
+  const controller = begin(`${what} ${key}`);
   const { picture, ...fields } = view;
   const { layer, channel, at } = state.selection;
   const question = { ...fields, layer, channel, at, ...more };
@@ -242,87 +251,22 @@ function renew(token) {
   return true;
 }
 
-/** A sentence about a file that is too large, else "". @type {(file: File, limit: number) => string} */
-const tooLarge = ({ name, size }, limit) =>
-  size > limit * 2 ** 20 ? `\`${name}\` has ${Math.ceil(size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.` : "";
-
-/** @type {(file: File) => {name: string}} */
-const named = (file) => ({ name: file.name.slice(0, 300) });
-
 /** Shows a file on this page. @type {(file: File) => void} */
 function showFile(file) {
-  dropFrames();
+  frames.drop();
   dispatch({ type: "uploading", name: file.name });
   load(file.name, "file", named(file), file);
 }
 
-/**
- * A person chose, dropped or pasted picture files. `tell` takes the name of one on a page without the viewer.
- * @type {(files: File[], data: BarData, tell: ((picture: string) => void) | null) => Promise<void>}
- */
-async function chooseFiles(files, { limit, token }, tell) {
-  const [file] = files;
-  if (!file) return;
-  if (files.length > 1) {
-    if (tell) return dispatch({ type: "refused", error: "Several pictures make a contact sheet: choose them on Explore." });
-    dispatch({ type: "files", files });
-    return writeAddress("push");
-  }
-  const error = tooLarge(file, limit);
-  if (error) return dispatch({ type: "refused", error });
-  if (!tell) return showFile(file);
-  dispatch({ type: "uploading", name: file.name });
-  try {
-    tell(await storePicture(token, named(file), file));
-    dispatch({ type: "refused", error: "" });
-  } catch (error) {
-    dispatch({ type: "refused", error: sentence(error) });
-  }
-}
-
-/** Asks the networks about the next pictures of the contact sheet. */
-function classifySheet() {
-  for (const { file } of unasked(state)) {
-    if (asked.size >= ASKED_AT_ONCE) break;
-    if (!asked.has(file)) classifyFile(file);
-  }
-}
-
-/** @type {(file: File) => Promise<void>} */
-async function classifyFile(file) {
-  const { networks } = /** @type {Sheet} */ (state.sheet);
-  let [found, error] = [/** @type {SheetMessage | null} */ (null), tooLarge(file, limit)];
-  asked.add(file);
-  for (let tries = 1; !found && !error && state.sheet?.open; tries += 1) {
-    const token = state.data?.token ?? "";
-    try {
-      found = await classify(token, { ...named(file), networks }, file);
-    } catch (problem) {
-      const code = problem instanceof RequestError ? problem.code : "";
-      if (code === "session") renew(token);
-      if (code === "files") tries = 0; // many people send pictures
-      if (["picture", "file", "incident"].includes(code) || tries === TRIES) error = sentence(problem);
-      else await new Promise((done) => setTimeout(done, AGAIN_MS)); // busy, out of reach, or the page has moved on
-    }
-  }
-  asked.delete(file);
-  if (found || error) dispatch({ type: "classified", file, networks, found, error });
-  classifySheet();
-}
-
-/** What a person does with the contact sheet. */
-const sheetActions = {
-  /** Back returns to the sheet: the server puts the picture into the next address. @type {(file: File) => void} */
-  pick(file) {
-    dispatch({ type: "sheet", open: false });
-    showFile(file);
-  },
-  /** @type {(open: boolean) => void} */
-  show(open) {
-    dispatch({ type: "sheet", open });
-    writeAddress("push");
-  },
-};
+const files = uploads({
+  now: () => state,
+  dispatch,
+  show: showFile,
+  address: () => writeAddress("push"),
+  renew,
+  classify,
+  store: storePicture,
+});
 
 /** Until the browser has painted: what is asked for before would be older, and slow the painting down. @type {() => Promise<void>} */
 async function painted() {
@@ -332,69 +276,34 @@ async function painted() {
   painting = false;
 }
 
-/** @type {Follow} */
-async function follow(frame) {
-  if (!waiting?.keep || frame.keep) waiting = frame; // what the session is to keep is not passed over
-  if (sending) return true;
-  let drawn = true;
-  sending = true;
-  while (waiting && drawn) {
-    const next = waiting;
-    waiting = null;
-    drawn = await answer(next);
-    if (waiting) await painted();
-  }
-  sending = false;
-  waiting = null;
-  request();
-  return drawn;
-}
-
-function dropFrames() {
-  dropped += 1;
-  waiting = null;
-  if (sending) fetching?.abort();
-}
-
-/** @type {Follow} */
-async function answer(frame) {
-  const { data, view, uploading } = state;
-  if (uploading) return true;
-  if (!data || !view) return false;
-  const before = dropped;
+/** Ends the request before. @type {(question: string) => AbortController} */
+function begin(question) {
   fetching?.abort();
   clearTimeout(timers.idle);
   const controller = new AbortController();
-  [fetching, fetched] = [controller, "drawing"];
-  const { picture: _, ...fields } = view;
-  const { layer, channel } = state.selection;
-  const { bytes, ...drawing } = frame;
-  const key = keyOf(view);
-  const part = state.live ? view.frame : null; // a frame is of its picture, or of this hand or camera
-  let error = "";
-  try {
-    const message = await explain(data.token, { ...fields, frame: part, layer, channel, drawing }, controller.signal, new Blob([bytes]));
-    if (before !== dropped) return true;
-    const same = state.view && isNear(key, keyOf(state.view), { picture: "" });
-    if (frame.keep && !same)
-      waiting ??= frame; // it is asked once more, with what was chosen meanwhile
-    else state = reduce(state, { type: frame.keep ? "uploaded" : "live", key, message, frame: part });
-    if (frame.keep && same) afterDrawing();
-  } catch (thrown) {
-    if (before !== dropped) return true;
-    const code = thrown instanceof RequestError ? thrown.code : "";
-    if (code === "superseded" || code === "networks") {
-      if (frame.keep) waiting ??= frame; // the page is on its way to what was chosen meanwhile
-      await new Promise((done) => setTimeout(done, REST_MS));
-    } else if (!controller.signal.aborted) error = sentence(thrown);
-    else if (frame.keep) waiting ??= frame;
-  }
-  if (fetching === controller) fetching = fetched = null;
-  if (error) state = reduce(state, { type: "failed", error });
-  if (state.message && state.key && !state.live && isShown()) keepNewest(cache, state.key, state.message, CACHED);
-  draw();
-  return !error;
+  [fetching, fetched] = [controller, question];
+  return controller;
 }
+
+const frames = liveFrames({
+  now: () => state,
+  apply(event) {
+    state = reduce(state, event);
+    if (event.type === "uploaded") afterDrawing();
+  },
+  begin,
+  end(controller) {
+    if (fetching === controller) fetching = fetched = null;
+  },
+  abort: () => fetching?.abort(),
+  ask: explain,
+  draw() {
+    if (state.message && state.key && !state.live && isShown()) keepNewest(cache, state.key, state.message, CACHED);
+    draw();
+  },
+  painted,
+  request,
+});
 
 /** What has to follow once a picture is on the screen. */
 function afterDrawing() {
@@ -404,7 +313,7 @@ function afterDrawing() {
 
 addEventListener("popstate", () => {
   if (state.data && places.has("overview")) {
-    dropFrames();
+    frames.drop();
     dispatch({ type: "history", selection: parseFragment(location.hash), sheet: showsSheet(location.hash) });
     tellSelection();
   }
@@ -425,6 +334,7 @@ export function connection({ data, setTriggerValue }) {
   const own = {
     choice: (/** @type {Partial<View> & {number: number}} */ choice) => setTriggerValue("choice", choice),
     selection: (/** @type {LayerSelection} */ selection) => setTriggerValue("selection", selection),
+    unit: (/** @type {UnitPlace} */ unit) => setTriggerValue("unit", unit),
   };
   server = own;
   places.set("connection", () => {});
@@ -448,10 +358,17 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
-    const ownInput = ownInputView(find(box, ".own-input"), choose, follow, () => classes);
+    const ownInput = ownInputView(find(box, ".own-input"), choose, frames.follow, () => classes);
     endOwnInput = ownInput.end;
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
+    const rows = rowsView(
+      find(box, ".rows"),
+      select,
+      (open) => dispatch({ type: "offers rows", open }),
+      (row) => dispatch({ type: "start", row }),
+    );
+    const charts = rowCharts();
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
     report.title = "The image, both networks, this layer and the strip as one file that opens offline.";
     box.append(el("div", { className: "picture-tools" }, report));
@@ -466,7 +383,8 @@ export function overview({ parentElement }) {
       ownInput.draw(now);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
+      strip(now.message, shownLayer(now), now, charts(now));
+      rows(now);
     };
   });
   const unmount = mount("overview", place);
@@ -502,8 +420,15 @@ export function header({ parentElement }) {
 
 /** @type {(component: Component) => () => void} */
 export function layers({ parentElement }) {
-  const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays));
+  const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays, openUnit));
   return mount("layers", place);
+}
+
+/** A row of maps of a block. @type {(component: Component<BlockMaps>) => () => void} */
+export function blockmaps({ data, parentElement }) {
+  const place = once(parentElement, ".maps", (root) => blockMapsView(root, select));
+  place.fill(data);
+  return mount(data.key, place.draw);
 }
 
 /** @type {(component: Component) => () => void} */
@@ -511,6 +436,12 @@ export function arithmetic({ parentElement }) {
   const wantField = (/** @type {boolean} */ wanted) => dispatch({ type: "effective", wanted });
   const place = once(parentElement, ".arithmetic", (root) => arithmeticView(root, select, wantField));
   return mount("arithmetic", place);
+}
+
+/** Opens the page of a channel within this session, which keeps its uploads; false where no server listens. @type {OpenUnit} */
+function openUnit(unit) {
+  server?.unit(unit);
+  return server !== null;
 }
 
 /** Saves the raw numbers of the shown layer of a network as an npz file. @type {(which: number) => void} */
@@ -546,20 +477,20 @@ export function bar({ data, parentElement, setTriggerValue }) {
     if (hasViewer()) choose(changes);
     else setTriggerValue("choice", { ...changes, number: 0 });
   };
-  const given = (/** @type {File[]} */ files) => chooseFiles(files, data, hasViewer() ? null : (picture) => chosen({ picture }));
+  const given = (/** @type {File[]} */ all) => files.choose(all, data.token, hasViewer() ? null : (picture) => chosen({ picture }));
   const draw = { chosen, given };
   const place = once(parentElement, ".bar", (root) =>
     barView(
       root,
       data,
       (changes) => parentElement.draw?.chosen(changes),
-      (files) => parentElement.draw?.given(files),
-      sheetActions,
+      (all) => parentElement.draw?.given(all),
+      files.actions,
     ),
   );
   parentElement.draw = draw;
   keepSheets(data.sheets);
-  limit = data.limit;
+  files.setLimit(data.limit);
   classes = data.classes;
   labels = Object.fromEntries(data.networks.map(({ name, label }) => [name, label]));
   parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once

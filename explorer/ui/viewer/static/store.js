@@ -1,5 +1,6 @@
 // The state of the viewer: one value, changed by one pure function.
 
+import { rowsKey } from "./rows.js";
 import { DEFAULTS } from "./url.js";
 
 /** @type {Readonly<State>} */
@@ -13,6 +14,9 @@ export const EMPTY = Object.freeze({
   selection: DEFAULTS,
   values: null,
   effective: false,
+  rows: null,
+  offersRows: false,
+  started: [],
   error: "",
   live: "",
   uploading: "",
@@ -72,6 +76,13 @@ function reduced(state, event) {
       return { ...state, values: { key: event.key, body: event.message.body, networks: event.message.values }, error: "" };
     case "effective":
       return { ...state, effective: event.wanted };
+    case "rows":
+      if (rowsKey(state) !== event.key) return state; // others are wanted by now
+      return { ...state, rows: { key: event.key, answer: event.answer } };
+    case "offers rows":
+      return { ...state, offersRows: event.open };
+    case "start":
+      return state.started.includes(event.row) ? state : { ...state, started: [...state.started, event.row] };
     case "history": // what was chosen before is no longer wanted
       return {
         ...state,
@@ -169,6 +180,7 @@ function chosen(state, given) {
     chosen: { ...state.chosen, ...changes },
     number: state.number + 1,
     selection,
+    ...((changes.networks || changes.layers) && { started: [] }), // what takes long is begun for what is seen
   };
 }
 

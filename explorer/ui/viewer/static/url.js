@@ -1,8 +1,9 @@
 // What the viewer keeps in the fragment of the address: the selection that needs no run of the page.
 
 /** @type {Readonly<LayerSelection>} */
-export const DEFAULTS = Object.freeze({ layer: null, channel: null, scope: "layer", opacity: 70, at: null });
+export const DEFAULTS = Object.freeze({ layer: null, channel: null, scope: "layer", opacity: 70, at: null, rows: null });
 const AT = /^(probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3})$/;
+const ROWS = /^[a-z]{1,20}(,[a-z]{1,20}){0,11}$/;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$/;
 
 /** @type {(text: string | null, highest: number) => number | null} */
@@ -19,12 +20,14 @@ export function parseFragment(fragment) {
   const layer = given.get("layer");
   const scope = given.get("scope");
   const at = given.get("at");
+  const rows = given.get("rows");
   return {
     layer: layer !== null && NAME.test(layer) ? layer : DEFAULTS.layer,
     channel: wholeNumber(given.get("channel"), 100_000),
     scope: scope === "network" || scope === "both" ? scope : DEFAULTS.scope,
     opacity: wholeNumber(given.get("opacity"), 100) ?? DEFAULTS.opacity,
     at: at !== null && AT.test(at) ? at : DEFAULTS.at,
+    rows: rows !== null && ROWS.test(rows) ? rows : DEFAULTS.rows,
   };
 }
 
@@ -40,4 +43,15 @@ export function formatFragment(selection, sheet = false) {
   if (sheet) given.set("sheet", "open");
   const text = given.toString().replaceAll("%2C", ",").replaceAll("%3A", ":"); // a place that can be read
   return text && `#${text}`;
+}
+
+/**
+ * The address of the page of one channel of the network at place `which`, with the pair and the picture of the view.
+ * @type {(view: View, layer: string, channel: number, which: number) => string}
+ */
+export function unitAddress({ networks, picture, frame, paper, target }, layer, channel, which) {
+  const given = { first: networks[0], second: networks[1] ?? "none", picture, frame, paper, target };
+  const unit = { question: "unit", layer, channel, network: which ? "second" : "first" };
+  const fields = Object.entries({ ...given, ...unit }).filter(([, value]) => value !== null);
+  return `experiments?${new URLSearchParams(fields.map(([name, value]) => [name, String(value)]))}`;
 }

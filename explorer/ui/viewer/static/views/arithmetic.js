@@ -1,12 +1,13 @@
 // Where the chosen number comes from, in each network: its operations, their windows, weights and products.
 
-import { cellColours, fourDigits, partsOf, placeIn, placeText, selectionOf, windowBox } from "../arithmetic.js";
+import { cellColours, fourDigits, partsOf, pixelUnder, placeIn, placeText, selectionOf } from "../arithmetic.js";
 import { colorTable, toImageData } from "../colors.js";
 import { el, moveWithKeys, paintImage, setTabStop, setText, toggle } from "../dom.js";
+import { cellOf, movedBy, onHover, pixelOn, shares, tellHover, windowArea } from "../links.js";
 import { rasterAt } from "../message.js";
 import { shownLayer } from "../store.js";
 import { rgbImage } from "./overlay.js";
-import { hovered, placeMark } from "./pixels.js";
+import { boxOf, placeMark } from "./pixels.js";
 import { paletteOf, scaleMax } from "./scales.js";
 
 const FIRST = 3; // channels that are shown at once
@@ -15,7 +16,9 @@ const MORE = 16; // that a click adds
 const MAX_CELLS = 64; // of a window that is written in numbers; a larger one is a picture
 
 /** @typedef {{message: Message, values: Values, which: number, scope: Scope, select: Select}} Context */
-/** @typedef {Exclude<ValueData, {problem: string}>} Value */
+/** @typedef {import("../links.js").Value} Value */
+/** @typedef {import("../links.js").Hover} Hover */
+/** @typedef {HTMLElement & {show: (value: Value, hover: Hover | null) => void}} Linked shows what belongs to a hovered pixel */
 
 /** The end of the colour scale of a window's values: that of the strip, where its map is there. @type {(context: Context, window: ValueWindow) => number} */
 function scaleOf({ message, which, scope }, { source, peak }) {
@@ -49,11 +52,12 @@ function termsTable(context, { terms }) {
  * @param {number | null} channel of the values, which can be followed
  * @param {boolean} padded whether there are none in padding
  */
-function grid({ message, values, select }, window, title, numbers, max, channel, padded = true) {
+function grid({ message, values, which, select }, window, title, numbers, max, channel, padded = true) {
   const [, rows, columns] = window.shape;
   const inside = values.body.subarray(window.inside, window.inside + rows * columns);
   const palette = paletteOf(message, "map");
   const name = el("figcaption", {}, title);
+  const at = (/** @type {number} */ row, /** @type {number} */ column) => placeIn(window, channel ?? 0, row, column);
   if (rows * columns > MAX_CELLS) {
     const canvas = el("canvas", { role: "img", ariaLabel: `${title}, ${rows} × ${columns} values`, className: "grid-picture" });
     const steps = Uint8Array.from(numbers, (value) => 128 + Math.round(127 * (max > 0 ? Math.min(Math.max(value / max, -1), 1) : 0)));
@@ -61,6 +65,8 @@ function grid({ message, values, select }, window, title, numbers, max, channel,
     return el("figure", {}, name, canvas);
   }
   const shown = message.columns.map((column) => column.name);
+  const found = values.networks[which];
+  const also = found.problem === undefined && window.source ? found.same[window.source] : [];
   /** @type {HTMLButtonElement[]} */
   const buttons = []; // one stop of the Tab key
   const lines = Array.from({ length: rows }, (_, row) =>
@@ -72,17 +78,21 @@ function grid({ message, values, select }, window, title, numbers, max, channel,
         if (padded && !inside[place]) return el("td", { className: "padding", title: "padding" }, "0");
         const [background, color] = cellColours(palette, numbers[place], max);
         const cell = el("td", { style: `background:${background};color:${color}` }, fourDigits(numbers[place]));
+        cell.dataset.cell = `${row},${column}`;
+        const { source } = window;
+        const tell = () =>
+          inside[place] && source && tellHover({ which, layer: source, pixel: [at(row, column)[1], at(row, column)[2]], also });
+        cell.onpointerenter = tell;
+        cell.onpointerleave = () => tellHover(null);
         const won = window.winner?.[1] === row && window.winner?.[2] === column && channel === window.first[0] + (window.winner?.[0] ?? 0);
         if (won) cell.className = "winner";
-        if (channel !== null && window.source) {
-          const at = placeIn(window, channel, row, column);
-          const ariaLabel = `${cell.textContent}: ${placeText(window.source, at)}`;
-          const onclick = () => select(selectionOf(window.source, at, shown));
-          const button = el(
-            "button",
-            { type: "button", ariaLabel, title: placeText(window.source, at), onclick },
-            fourDigits(numbers[place]),
-          );
+        if (channel !== null && source) {
+          const words = placeText(source, at(row, column));
+          const onclick = () => select(selectionOf(source, at(row, column), shown));
+          const ariaLabel = `${cell.textContent}: ${words}`;
+          const button = el("button", { type: "button", ariaLabel, title: words, onclick }, fourDigits(numbers[place]));
+          button.onfocus = tell;
+          button.onblur = () => tellHover(null);
           buttons.push(button);
           cell.replaceChildren(button);
         }
@@ -95,10 +105,12 @@ function grid({ message, values, select }, window, title, numbers, max, channel,
   return el("figure", {}, name, el("table", { className: "numbers" }, el("tbody", {}, ...lines)));
 }
 
-/** The map of a channel with the window on it, where the strip has its layer. @type {(context: Context, window: ValueWindow, channel: number, stride: [number, number]) => HTMLElement | null} */
-function sourceMap(context, window, channel, stride) {
+/** The map of a channel with the window on it, where the strip has its layer. @type {(context: Context, window: ValueWindow, channel: number) => HTMLElement | null} */
+function sourceMap(context, window, channel) {
   const { message, which } = context;
-  const layer = message.networks[which].layers[window.source];
+  const layerName = window.source;
+  if (layerName === null) return null;
+  const layer = message.networks[which].layers[layerName];
   const column = message.columns.findIndex(({ name }) => name === window.source);
   const cell = message.networks[which].cells[column];
   if (!layer || !cell || layer.reduced || window.shape[1] * window.shape[2] < 2) return null;
@@ -107,10 +119,20 @@ function sourceMap(context, window, channel, stride) {
   const table = colorTable(paletteOf(message, "map"), "map", cell.peak ?? 0, scaleOf(context, window));
   paintImage(canvas, toImageData(rasterAt(layer.body, [start + channel * height * width, height, width]), table));
   const mark = el("i", { className: "pixel", ariaHidden: "true" });
-  const show = (/** @type {[number, number]} */ moved) => placeMark(mark, windowBox(window, stride, moved, height, width));
-  show([0, 0]);
-  const box = el("div", { className: "with-pixels" }, canvas, mark);
-  /** @type {any} */ (box).show = show;
+  const here = el("i", { className: "pixel here", ariaHidden: "true", hidden: true });
+  const box = Object.assign(el("div", { className: "with-pixels linked" }, canvas, mark, here), {
+    show(/** @type {Value} */ value, /** @type {Hover | null} */ hover) {
+      const area = shares(windowArea(window, movedBy(value, hover)), height, width);
+      toggle(mark, area !== null);
+      if (area) placeMark(mark, area);
+      const at = pixelOn(hover, which, layerName);
+      toggle(here, at !== null);
+      if (at) placeMark(here, boxOf(at, height, width));
+    },
+  });
+  canvas.onpointermove = ({ offsetX, offsetY }) =>
+    tellHover({ which, layer: layerName, pixel: pixelUnder(offsetX / canvas.clientWidth, offsetY / canvas.clientHeight, width, height) });
+  canvas.onpointerleave = () => tellHover(null);
   return el("figure", { className: "source" }, el("figcaption", {}, "its map"), box);
 }
 
@@ -119,11 +141,10 @@ function windowPart(context, value, step, window) {
   const parts = partsOf(context.values.body, window);
   const [channels, rows, columns] = window.shape;
   const single = rows * columns === 1;
-  const max = scaleOf(context, window);
+  const max = window.source === null ? (window.peak ?? 0) : scaleOf(context, window);
   const largest = (/** @type {number[]} */ numbers) => numbers.reduce((most, each) => Math.max(most, Math.abs(each)), 0);
   const kernelMax = largest(parts.flatMap(({ factors }) => factors ?? []));
   const productMax = largest(parts.flatMap(({ products }) => products ?? []));
-  const isLast = step === value.steps[value.steps.length - 1];
   const isVector = single && ["fully connected", "softmax"].includes(step.operation);
   const unit = step.operation === "softmax" ? "class" : isVector ? "unit" : "channel";
   const weighed = window.factors !== null;
@@ -141,7 +162,10 @@ function windowPart(context, value, step, window) {
     return el("div", {}, name, el("span", { style: `background:${background};color:${color}` }, words));
   };
   const block = (/** @type {import("../arithmetic.js").Part} */ part) => {
-    const map = isLast ? sourceMap(context, window, part.channel, value.stride) : null;
+    const map = step.at.length === 3 ? sourceMap(context, window, part.channel) : null;
+    map?.querySelectorAll(".linked").forEach((box) => {
+      /** @type {Linked} */ (box).show(value, null);
+    });
     const grids = [...(map ? [map] : []), grid(context, window, "input", part.values, max, part.channel)];
     if (part.factors && part.products) {
       grids.push(grid(context, window, "× weights", part.factors, kernelMax, null, false));
@@ -162,10 +186,18 @@ function windowPart(context, value, step, window) {
   };
   more.onclick = () => show(MORE);
   show(single ? FIRST_LINES : FIRST);
-  const from = window.source || "the image";
+  const from = window.source === null ? `${step.layer} before the change` : window.source || "the image";
   const size = `${channels} × ${rows} × ${columns}`;
   const order = channels > 1 ? ", the largest first" : "";
-  return el("div", { className: "window" }, el("p", {}, `Window of ${size} values of ${from}${order}:`), list, rest, more);
+  const box = el("div", { className: "window linked" }, el("p", {}, `Window of ${size} values of ${from}${order}:`), list, rest, more);
+  return Object.assign(box, {
+    show(/** @type {Value} */ { same }, /** @type {Hover | null} */ hover) {
+      const cell = cellOf(window, same, hover)?.join();
+      for (const each of list.querySelectorAll("[data-cell]")) {
+        each.classList.toggle("here", /** @type {HTMLElement} */ (each).dataset.cell === cell);
+      }
+    },
+  });
 }
 
 /** The input with the receptive field on it. @type {(context: Context, value: Value) => HTMLElement} */
@@ -209,9 +241,9 @@ function valueParts(context, value) {
   const steps = value.steps.map((step) =>
     el(
       "div",
-      { className: "step" },
+      { className: step.change ? "step touched" : "step" },
       el("p", {}, el("b", {}, `${step.operation}: ${fourDigits(step.value)}`), ` ${placeText(step.layer, step.at)}`),
-      el("p", { className: "caption" }, step.formula),
+      el("p", { className: "caption" }, step.formula, ...(step.change ? [" Change: ", el("code", {}, step.change), "."] : [])),
       ...(step.terms.length ? [termsTable(context, step)] : []),
       ...(step.window ? [windowPart(context, value, step, step.window)] : []),
     ),
@@ -241,14 +273,14 @@ export function arithmeticView(root, select, wantField) {
   );
   setText(
     hint,
-    "Enlarge a feature map and click a pixel of it, or move there with the arrow keys. Or start at the predicted probability and follow it back.",
+    "Choose a pixel of an enlarged feature map by a click or with the arrow keys. On a map of the strip, Shift with a click or an arrow key chooses one. Or start at the predicted probability and follow it back.",
   );
-  hovered.addEventListener("pixel", (event) => {
-    const { which, at } = /** @type {CustomEvent} */ (event).detail;
-    const value = state?.values?.networks[which];
-    if (!value || value.problem !== undefined || value.at.length !== 3) return;
-    const moved = at ? [at[0] - value.at[1], at[1] - value.at[2]] : [0, 0];
-    for (const box of columns.children[which]?.querySelectorAll(".source .with-pixels") ?? []) /** @type {any} */ (box).show(moved);
+  onHover("arithmetic", (hover) => {
+    state?.values?.networks.forEach((value, which) => {
+      if (value.problem !== undefined) return;
+      const own = hover?.which === which ? hover : null;
+      for (const box of columns.children[which]?.querySelectorAll(".linked") ?? []) /** @type {Linked} */ (box).show(value, own);
+    });
   });
   /** @type {State | null} */
   let state = null;

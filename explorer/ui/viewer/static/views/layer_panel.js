@@ -1,13 +1,15 @@
 // The detail of the selected layer: overlays, numbers and feature maps of each network.
 
-import { pixelUnder } from "../arithmetic.js";
+import { pixelOf, pixelUnder } from "../arithmetic.js";
 import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, moveWithKeys, numberIn, paintImage, setTabStop, setText, toggle, update } from "../dom.js";
 import { formatNumber } from "../format.js";
+import { choosing, clickedPixel } from "../links.js";
 import { floats, rasterAt } from "../message.js";
 import { enlargement } from "../picture_layout.js";
 import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
+import { unitAddress } from "../url.js";
 import { drawOverlay } from "./overlay.js";
 import { pixelPicker } from "./pixels.js";
 import { colorBar, paletteOf, scaleMax } from "./scales.js";
@@ -103,8 +105,9 @@ function downloadButton(title, onclick) {
  * @param {number} which
  * @param {string} name of the network
  * @param {Select} select
+ * @param {OpenUnit} openUnit
  */
-function mapsPart(which, name, select) {
+function mapsPart(which, name, select, openUnit) {
   const caption = el("p");
   const pages = el("div", { className: "pages", role: "group" });
   const sheet = el("canvas", { className: "sheet" });
@@ -113,16 +116,20 @@ function mapsPart(which, name, select) {
   const scale = colorBar("map");
   const number = el("input", { id: `channel${which}`, type: "number", min: "0", placeholder: "none" });
   const large = el("canvas", { className: "large", role: "img", ariaLabel: "No feature map is chosen" });
-  const pixels = pixelPicker(which, large, select);
+  let enlarged = 0; // the channel
+  const pixels = pixelPicker(`map/${which}`, large, (pixel, dragged) => select({ channel: enlarged, at: pixel.join() }, dragged));
   const meaning = el("p", { className: "caption" });
   const [all, one] = [el("div", { className: "all" }, grid, scale.box), el("div", { className: "field chosen" })];
   /** @type {Record<"all" | "one", Subject>} */
   const subjects = { all: { parts: [sheet], caption: "" }, one: { parts: [large], caption: "" } };
   all.append(pictureTools(all, `feature maps of ${name}`, () => subjects.all));
   const tools = pictureTools(one, `chosen feature map of ${name}`, () => subjects.one);
-  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, tools);
+  const link = el("a", { className: "caption" }, "Page of this unit");
+  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, link, tools);
   const inside = el("div", { className: "side" }, all, one);
   const section = el("section", {}, caption, pages, inside);
+  /** Of the page of the chosen channel. @type {string | null} */
+  let shownLayer = null;
   let [page, pageOf, channels] = [0, "", 0];
   let follows = false;
   let sides = [1, 1]; // of the layer, which may be larger than its tiles
@@ -130,18 +137,25 @@ function mapsPart(which, name, select) {
   let buttons = [];
   /** @type {() => void} */
   let again = () => {};
+  link.onclick = (event) => {
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey; // another tab or window
+    if (elsewhere || shownLayer === null || !openUnit({ layer: shownLayer, channel: enlarged, network: which })) return;
+    event.preventDefault();
+  };
   number.onchange = () => {
     const channel = numberIn(number);
     number.value = String(channel ?? "");
     select({ channel });
   };
 
-  /** While a number is shown, a pointer chooses a pixel too. @type {(event: MouseEvent, index: number) => void} */
-  const chooseTile = ({ detail, offsetX, offsetY, currentTarget }, index) => {
+  /** As in the strip. @type {(event: MouseEvent, index: number) => void} */
+  const chooseTile = (event, index) => {
     const channel = page * PAGE + index;
-    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (currentTarget);
-    const [row, column] = pixelUnder(offsetX / clientWidth, offsetY / clientHeight, sides[1], sides[0]);
-    select(detail && follows ? { channel, at: `${row},${column}` } : { channel });
+    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (event.currentTarget);
+    const under = () => pixelUnder(event.offsetX / clientWidth, event.offsetY / clientHeight, sides[1], sides[0]);
+    const middle = () => pixelUnder(0.5, 0.5, sides[1], sides[0]);
+    const pixel = clickedPixel(event, follows, choosing.on, under, middle);
+    select(pixel ? { channel, at: pixel.join() } : { channel });
   };
 
   /** @type {(count: number) => void} */
@@ -156,6 +170,11 @@ function mapsPart(which, name, select) {
 
   return {
     box: section,
+    /** Where the page of the chosen channel is. @type {(view: View, layer: string, channel: number | null) => void} */
+    follow(view, layer, channel) {
+      shownLayer = layer;
+      if (channel !== null) update(link, { href: new URL(unitAddress(view, layer, channel, which), document.baseURI).href });
+    },
     /** @type {(message: Message, column: number, shown: Shown) => void} */
     update(message, column, shown) {
       again = () => this.update(message, column, shown);
@@ -230,12 +249,14 @@ function mapsPart(which, name, select) {
 
       number.max = String(channels - 1);
       update(number, { value: String(chosen ?? "") });
-      for (const part of [pixels.box, meaning, tools]) toggle(part, chosen !== null);
+      for (const part of [pixels.box, meaning, link, tools]) toggle(part, chosen !== null);
       if (chosen === null) return;
       paintImage(large, paint(layer.chosen?.channel === chosen ? layer.chosen.map : placeOf(chosen)));
       large.style.width = `${large.width * enlargement(large.width, large.height, LARGE_PX)}px`;
       large.ariaLabel = `Feature map of channel ${chosen}`;
-      pixels.update(chosen, sides[0], sides[1], shown.at, `channel ${chosen} of ${shown.layer} of ${network.title}`);
+      enlarged = chosen;
+      const words = `channel ${chosen} of ${shown.layer} of ${network.title}`;
+      pixels.update({ which, layer: shown.layer }, layer.shape, pixelOf(shown.at), words);
       setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
       const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent} ${message.source}`;
       subjects.one = { parts: [large], caption: what, bars };
@@ -245,9 +266,9 @@ function mapsPart(which, name, select) {
 
 /**
  * `download` saves the raw numbers of the shown layer of a network.
- * @type {(root: HTMLElement, select: Select, download: (which: number) => void) => Draw}
+ * @type {(root: HTMLElement, select: Select, download: (which: number) => void, openUnit: OpenUnit) => Draw}
  */
-export function panelView(root, select, download) {
+export function panelView(root, select, download, openUnit) {
   /** @type {ReturnType<typeof camPart>[]} */
   let cams = [];
   /** @type {ReturnType<typeof mapsPart>[]} */
@@ -270,7 +291,7 @@ export function panelView(root, select, download) {
     if (built !== titles) {
       built = titles;
       cams = message.networks.map(({ title }, which) => camPart(which, title));
-      maps = message.networks.map(({ title }, which) => mapsPart(which, title, select));
+      maps = message.networks.map(({ title }, which) => mapsPart(which, title, select, openUnit));
       root.replaceChildren(
         el("div", { className: "columns" }, ...cams.map((part) => part.box)),
         table,
@@ -292,5 +313,6 @@ export function panelView(root, select, download) {
     memo("maps", [message.predictions, layer, scope, channel, at, ...there], () => {
       for (const part of maps) part.update(message, column, shown);
     });
+    if (state.view) for (const part of maps) part.follow(state.view, layer, channel);
   };
 }

@@ -1,6 +1,5 @@
 // The depth strip: all layers of one or two networks on one axis.
 
-import { pixelUnder } from "../arithmetic.js";
 import { changesIn, changeText, parseChanges } from "../changes.js";
 import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, find, focusedIn, moveWithKeys, setText, svgEl, update } from "../dom.js";
@@ -8,6 +7,7 @@ import { formatNumber } from "../format.js";
 import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
 import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
+import { HINT, stripPixels } from "./strip_pixels.js";
 
 const LABELS_PX = 124; // the column that stays while the layers scroll
 const MIN_COLUMN_PX = 24; // a thumbnail must still show a shape and take a click
@@ -82,22 +82,28 @@ function hoverText(cell, name, kind, max) {
 }
 
 /** @type {(message: Message, chart: StripChart, name: HTMLElement, box: HTMLElement, choose: (column: number) => void) => void} */
-function drawChart({ columns: { length } }, { title, alt, ticks, series, hover }, name, box, choose) {
+function drawChart({ columns: { length } }, { title, alt, ticks, series, hover, marks = [] }, name, box, choose) {
   const labels = ticks.map(({ label, at }) => el("span", { style: `bottom:${at * 100}%` }, label));
-  name.replaceChildren(el("div", {}, title), el("div", { className: "ticks" }, ...labels));
+  const limits = marks.map(({ label }) => el("span", { className: "limit" }, el("i", { ariaHidden: "true" }), label));
+  name.replaceChildren(el("div", {}, title, ...limits), el("div", { className: "ticks" }, ...labels));
   /** @type {(points: (number | null)[]) => string[]} */
   const placesOf = (points) => points.flatMap((y, index) => (y === null ? [] : [`${index + 0.5} ${100 - y * 100}`]));
-  const lines = series.flatMap(({ line, dots, colour: stroke, dash }) => {
+  const lines = series.flatMap(({ line, dots, colour: stroke, dash, bands, faint }) => {
     const [connected, alone] = [placesOf(line), placesOf(dots)];
+    const path = connected.length ? `M${connected.join("L")}` : "";
+    if (faint) return [svgEl("path", { d: path, stroke, "stroke-width": 1, "stroke-opacity": 0.7, "stroke-dasharray": "1 3" })];
+    const ends = (bands ?? []).flatMap((band, index) => (band ? [`M${index + 0.5} ${100 - band[0] * 100}V${100 - band[1] * 100}`] : []));
     /** @type {(places: string[]) => string} */
     const dotted = (places) => places.map((place) => `M${place}h0`).join("");
     return [
       svgEl("path", { d: dotted(alone), stroke, "stroke-width": 4, "stroke-opacity": 0.6 }),
-      svgEl("path", { d: connected.length ? `M${connected.join("L")}` : "", stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
-      svgEl("path", { d: dotted(connected), stroke, "stroke-width": 6 }),
+      svgEl("path", { d: ends.join(""), stroke, "stroke-width": 9, "stroke-opacity": 0.3, class: "interval" }),
+      svgEl("path", { d: path, stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
+      svgEl("path", { d: dotted(connected), stroke, "stroke-width": bands ? 4 : 6 }),
     ];
   });
   const rules = ticks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "rule" }));
+  const dashes = marks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "limit" }));
   const look = { viewBox: `0 0 ${length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": alt };
   const hits = el("div", { className: "hits" });
   const columnAt = (/** @type {MouseEvent} */ event) =>
@@ -106,7 +112,7 @@ function drawChart({ columns: { length } }, { title, alt, ticks, series, hover }
   hits.onpointermove = (event) => {
     hits.title = hover[columnAt(event)];
   };
-  box.replaceChildren(svgEl("svg", look, ...rules, ...lines), hits);
+  box.replaceChildren(svgEl("svg", look, ...rules, ...dashes, ...lines), hits);
 }
 
 /**
@@ -121,7 +127,7 @@ function lineSample({ colour, dashed }) {
 
 /** @typedef {{which: number, kind: Kind, canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>}} Row of a network */
 
-/** `follows`: a number is shown. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, scope: Scope, follows: boolean) => void} */
+/** `more`: charts below those of the message. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, state: State, more: StripChart[]) => void} */
 export function stripView(root, select) {
   /** @type {Message} */
   let message;
@@ -132,21 +138,15 @@ export function stripView(root, select) {
   let scrolled;
   /** @type {HTMLElement[][]} */
   let charts = [];
+  /** @type {StripChart[]} */
+  let further = [];
   /** @type {Row[]} */
   let rows = [];
   /** @type {{which: number, valuesOf: (network: Message["networks"][0]) => number[], canvas: HTMLCanvasElement, name: HTMLElement | null}[]} */
   let bars = [];
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
-  let follows = false;
-  /** While a number is shown, a pointer chooses a pixel of a feature map. @type {(event: MouseEvent, which: number, kind: Kind, column: number) => void} */
-  const chooseIn = ({ detail, offsetX, offsetY, currentTarget }, which, kind, column) => {
-    const cell = message.networks[which].cells[column];
-    if (!detail || !follows || kind !== "map" || !cell) return choose(column);
-    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (currentTarget);
-    const [y, x] = pixelUnder(offsetX / clientWidth, offsetY / clientHeight, cell.shape[1], cell.shape[0]);
-    select({ layer: message.columns[column].name, channel: cell.most_active, at: `${y},${x}` });
-  };
+  const pixels = stripPixels(select, choose);
   const allButtons = () => rows.flatMap(({ buttons }) => [...buttons.values()]);
   const tools = pictureTools(root, "all layers", () => {
     const captions = [`All layers of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
@@ -165,7 +165,8 @@ export function stripView(root, select) {
     const text = hoverText(cell, name, kind, scaleMax(message, kind, which, column, scope));
     const far = distances?.[column] ?? null;
     const changed = changesIn(parseChanges(change) ?? [], name).map(changeText);
-    button.title = [text, ...(far === null ? [] : [`${message.distance}: ${formatNumber(far)}`]), ...changed].join("\n");
+    const hint = kind === "map" && cell.peak !== null ? [HINT] : [];
+    button.title = [text, ...hint, ...(far === null ? [] : [`${message.distance}: ${formatNumber(far)}`]), ...changed].join("\n");
   }
 
   // Everything but the colours and the selection.
@@ -201,6 +202,7 @@ export function stripView(root, select) {
 
     let row = 3;
     [rows, bars] = [[], []];
+    pixels.clear();
     /** @type {(which: number, words: string, valuesOf: (network: Message["networks"][0]) => number[]) => HTMLElement} */
     const putBars = (which, words, valuesOf) => {
       const name = el("span", { className: "small" }, words);
@@ -229,7 +231,8 @@ export function stripView(root, select) {
             return;
           }
           const button = el("button", { type: "button", tabIndex: -1 });
-          button.onclick = (event) => chooseIn(event, which, kind, index);
+          if (kind === "map") pixels.attach(button, which, index);
+          else button.onclick = () => choose(index);
           button.onpointerover = button.onfocus = () => explain(button, which, kind, index);
           button.dataset.place = `${which}/${kind}/${index}`;
           buttons.set(index, put(button, row, index));
@@ -240,7 +243,7 @@ export function stripView(root, select) {
       }
       if (network.distances) putBars(which, "", distancesOf);
     });
-    charts = message.charts.map(() => {
+    charts = [...message.charts, ...further].map(() => {
       const parts = [put(el("div", { className: "chartname" }), row, -1), put(el("div", { className: "chart" }), row, 0, columns)];
       row += 1;
       return parts;
@@ -248,7 +251,7 @@ export function stripView(root, select) {
     put(el("div", { className: "band" }), `1 / ${row}`, 0);
     root.replaceChildren(
       el("div", { className: "scroller" }, grid),
-      el("div", { className: "scales" }, scales.cam.box, scales.map.box, tools),
+      el("div", { className: "scales" }, scales.cam.box, scales.map.box, pixels.tool, tools),
     );
     selected = -2;
   }
@@ -259,7 +262,7 @@ export function stripView(root, select) {
     const wanted = JSON.stringify([
       columns,
       groups,
-      message.charts.length,
+      message.charts.length + further.length,
       networks.map(({ title, colour, dashed, cells, distances }) => [
         title,
         colour,
@@ -285,7 +288,7 @@ export function stripView(root, select) {
       paintBars(canvas, message, which, valuesOf);
       if (name) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
     }
-    message.charts.forEach((chart, index) => {
+    [...message.charts, ...further].forEach((chart, index) => {
       drawChart(message, chart, charts[index][0], charts[index][1], choose);
     });
     for (const { which, kind, buttons } of rows) {
@@ -324,16 +327,18 @@ export function stripView(root, select) {
 
   /** @type {unknown} */
   let filled = null;
-  return (now, layer, wanted, following) => {
+  return (now, layer, state, more) => {
     message = now;
-    follows = following;
-    if (filled !== now.predictions) {
+    const wanted = state.selection.scope;
+    if (filled !== now.predictions || further !== more) {
+      further = more;
       filled = now.predictions; // another message; more layers of the same one change nothing here
       fill();
     }
     if (scope !== wanted) paint(wanted);
     const column = now.columns.findIndex(({ name }) => name === layer);
     if (column !== selected) mark(column);
+    pixels.draw(state);
     if (!moved) return;
     // Later drawings stay where the person scrolled to; the first shows the selected layer of a network that is too deep.
     const scroller = find(root, ".scroller");

@@ -1,0 +1,391 @@
+"""`POST api/rows`: further rows of the depth strip, which take seconds of measuring.
+
+A request is one line of JSON with the `networks`, the `layers` and the `rows` of the view. An answer comes at once
+where all is known, else within a second, with what is known and a sentence about what is being measured; the browser
+asks again. ROWS lists the rows; `viewer/static/rows.js` lists them for the browser.
+"""
+
+import math
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from explorer.attribution import shared_axis
+from explorer.errors import user_message
+from explorer.experiments import probing, receptive_fields, twin_distance
+from explorer.labels import STRIP_ROWS
+from explorer.ui.api.binary import json_bytes
+from explorer.ui.api.explain import ExploreSession, RequestError, respond, user_errors, view_of
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import ChosenNetwork
+from explorer.ui.services.layer_rows import JOBS, Kind, Measurement, Subject, kinds_of, measurement, title_of_pictures
+
+ROUTE = "api/rows"
+WAIT_S = 1.0  # for a measurement, before an answer says how far it is
+LONG_S = 20.0  # a measurement that takes longer begins once a user has said so
+
+_WORKERS = ThreadPoolExecutor(16, thread_name_prefix="rows")  # they only wait
+
+
+@dataclass(frozen=True)
+class Line:
+    """A value for each layer of a network, or of both, by name; `low` and `high` are the ends of its interval. `of` is
+    the network's number, None for both; a `faint` line is drawn beside the one that is measured."""
+
+    of: int | None
+    values: Mapping[str, float]
+    low: Mapping[str, float]
+    high: Mapping[str, float]
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a row shows: lines, the end of their scale, marks at values with words, and sentences."""
+
+    lines: Sequence[Line]
+    top: float
+    marks: Sequence[tuple[float, str]]
+    words: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that can be switched on: the measurement that it needs, its drawing, and how a value is written."""
+
+    kind: Kind
+    draw: Callable[[Sequence[Subject], Sequence[Any]], Drawing]
+    written: Callable[[float], str]
+
+
+def _values(layers: Sequence[str], values: Iterable[Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in zip(layers, values, strict=True)
+        if value is not None and math.isfinite(value)
+    }
+
+
+def _line(of: int | None, layers: Sequence[str], values: Iterable[Any], faint: bool = False) -> Line:
+    return Line(of, _values(layers, values), {}, {}, faint)
+
+
+def _probe(subjects: Sequence[Subject], results: Sequence[probing.Probes]) -> Drawing:
+    lines, words, marks = [], [], dict[float, str]()
+    for which, (subject, found) in enumerate(zip(subjects, results, strict=True)):
+        if not found.n_train:
+            words.append(_unlabelled(subject))
+            continue
+        shares = found.accuracies()
+        share, low, high = (
+            _values(found.layers, [getattr(each, name) if each else None for each in shares])
+            for name in ("share", "low", "high")
+        )
+        lines.append(Line(which, share, low, high))
+        marks[found.chance] = f"chance {found.chance:.0%}"
+        words.append(probing.finding(subject.network.title, found))
+    if lines:
+        first = next(each for each in results if each.n_train)
+        words.append(
+            f"A linear classifier of the mean of each channel, fitted to {first.n_train:,} training images of "
+            f"{title_of_pictures(subjects[0])} and tested on {first.n_test:,} test images, with 95 % intervals."
+        )
+        words.append(
+            "A low accuracy does not say that a layer has lost the class: the probe sees no positions, and separates "
+            "by straight lines alone."
+        )
+    return Drawing(lines, 1.0, list(marks.items()), words)
+
+
+def _separability(subjects: Sequence[Subject], results: Sequence[probing.Probes]) -> Drawing:
+    lines, words, marks = [], [], dict[float, str]()
+    for which, (subject, found) in enumerate(zip(subjects, results, strict=True)):
+        if not found.n_train:
+            words.append(_unlabelled(subject))
+            continue
+        lines.append(_line(which, found.layers, found.separability))
+        marks[found.separability_of_nothing] = f"random labels {found.separability_of_nothing:.3f}"
+    if lines:
+        n = max(found.n_test for found in results)
+        words.append(
+            "The share of the variance of the means of the channels that lies between the classes, not inside them "
+            f"(n = {n:,} test images). 1: each class is one point."
+        )
+    return Drawing(lines, 1.0, list(marks.items()), words)
+
+
+def _unlabelled(subject: Subject) -> str:
+    return (
+        f"{subject.network.title}: no labelled images of its classes and size are on this machine, so nothing can be "
+        "said of its classes. Bring or download some on the page Build & train."
+    )
+
+
+def _dead(subjects: Sequence[Subject], results: Sequence[probing.Probes]) -> Drawing:
+    lines, words, largest = [], [], 0.0
+    for which, (subject, found) in enumerate(zip(subjects, results, strict=True)):
+        shares = [dead / size if dead >= 0 else None for dead, size in zip(found.dead, found.channels, strict=True)]
+        lines.append(_line(which, found.layers, shares))
+        there = found.dead >= 0
+        dead, size = int(found.dead[there].sum()), int(found.channels[there].sum())
+        largest = max([largest, *lines[-1].values.values()])
+        words.append(
+            f"{subject.network.title}: {dead} of {size:,} channels are 0 on all {found.n:,} images of "
+            f"{title_of_pictures(subject)}."
+        )
+    words.append("Counted after the activation; a layer without one of its own has no value.")
+    top = next(top for top in (0.1, 0.25, 0.5, 1.0) if largest <= top)
+    return Drawing(lines, top, [], words)
+
+
+def _field(subjects: Sequence[Subject], results: Sequence[receptive_fields.Fields]) -> Drawing:
+    lines, words = [], []
+    for which, (subject, found) in enumerate(zip(subjects, results, strict=True)):
+        lines.append(_line(which, found.layers, found.effective))
+        lines.append(_line(which, found.layers, found.theoretical, faint=True))
+        words.append(receptive_fields.finding(subject.network.title, found))
+    words.append(
+        "Solid: the side of a square of as many pixels as hold 95 % of the gradient of the layer's centre. Thin: all "
+        "pixels that it can depend on."
+    )
+    side = max(math.sqrt(math.prod(subject.checkpoint.spec.input_shape[1:])) for subject in subjects)
+    return Drawing(lines, side, [], words)
+
+
+def _distance(subjects: Sequence[Subject], results: Sequence[twin_distance.TwinDistance]) -> Drawing:
+    (found,) = results
+    words = [
+        f"2 |a − b| / (|a| + |b|) of all values of {found.n} images of {title_of_pictures(subjects[0])}.",
+        twin_distance.distance_finding([subject.network.title for subject in subjects], found),
+    ]
+    angle = twin_distance.RIGHT_ANGLES
+    lines = [_line(None, found.layers, found.distance)]
+    return Drawing(lines, 2.0, [(angle, f"right angles {angle:.2f}")], words)
+
+
+def _cka(subjects: Sequence[Subject], results: Sequence[twin_distance.TwinDistance]) -> Drawing:
+    (found,) = results
+    words = [
+        f"Linear CKA, debiased, of the same layer in both, on {found.n} images of {title_of_pictures(subjects[0])}. "
+        "1: the same up to a rotation and a factor; about 0: unrelated.",
+        twin_distance.cka_finding([subject.network.title for subject in subjects], found),
+    ]
+    return Drawing([_line(None, found.layers, found.cka)], 1.0, [], words)
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+ROWS: Mapping[str, Row] = {
+    "probe": Row("probes", _probe, _percent),
+    "separability": Row("probes", _separability, "{:.3f}".format),
+    "dead": Row("probes", _dead, _percent),
+    "field": Row("fields", _field, "{:.1f} px".format),
+    "distance": Row("twins", _distance, "{:.3f}".format),
+    "cka": Row("twins", _cka, "{:.3f}".format),
+}
+
+
+def layer_rows(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
+    """The `LayerRows` of types.d.ts as JSON, within about a second. `asked` may hold `start`: rows whose long
+    measurement a user wants to begin. Raises RequestError."""
+    state, names, _only = view_of(asked)
+    start = asked.get("start", ())
+    wanted = [name for name in ROWS if name in (state.rows or "").split(",")]
+    with user_errors():
+        networks = session.networks(names)
+        if any(network.name not in session.offered.measured for network in networks):
+            raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
+        subjects = [_subject(session, network) for network in networks]
+        return _answer(session, state, subjects, wanted, start if isinstance(start, list) else [])
+
+
+def _subject(session: ExploreSession, network: ChosenNetwork) -> Subject:
+    about = session.offered.measured[network.name]
+    return Subject(network, about.digest(), about.owner, about.pictures)
+
+
+def _answer(
+    session: ExploreSession, state: AppState, subjects: Sequence[Subject], wanted: Sequence[str], start: Sequence[Any]
+) -> bytes:
+    axis = shared_axis(*(probing.strip_layers(subject.checkpoint.spec, state.layers) for subject in subjects))
+    of: dict[Kind, list[Measurement]] = {}
+    problems: dict[Kind, str] = {}
+    for kind in dict.fromkeys(row.kind for row in ROWS.values()):
+        groups = [[subject] for subject in subjects] if kind != "twins" else [list(subjects)]
+        try:
+            if kind == "twins" and len(subjects) < 2:
+                raise ValueError("A distance needs two networks. Choose a second one above.")
+            of[kind] = [measurement(kind, group, state.layers, session.token) for group in groups]
+        except ValueError as error:
+            problems[kind] = user_message(error)
+    found = {kind: [JOBS.find(each) for each in own] for kind, own in of.items()}
+
+    def missing(kind: Kind) -> list[Measurement]:
+        return [each for each, result in zip(of[kind], found[kind], strict=True) if result is None]
+
+    def note_failures() -> None:
+        for each in (each for kind in of for each in missing(kind)):
+            if failure := JOBS.failure(each):
+                problems[each.kind] = failure
+
+    note_failures()
+    begun = {ROWS[name].kind for name in start if isinstance(name, str) and name in ROWS}
+    long = {kind for kind in of if kind not in begun and sum(each.seconds() for each in missing(kind)) > LONG_S}
+    kinds = dict.fromkeys(ROWS[name].kind for name in wanted)
+    queue = [each for kind in kinds if kind in of and kind not in {*long, *problems} for each in missing(kind)]
+    progress = ""
+    if queue:
+        job = JOBS.ask(session.token, queue[0])
+        if job.ended.wait(WAIT_S):
+            kind = queue[0].kind
+            found[kind] = [JOBS.find(each) for each in of[kind]]
+            note_failures()
+        elif ahead := JOBS.ahead_of(job):
+            progress = f"Waiting for {ahead} other measurement{'s' * (ahead > 1)} on this server."
+        else:
+            progress = f"Measuring {queue[0].title}: {job.done:.0%}."
+    else:
+        JOBS.leave(session.token)
+    left = {kind: sum(each.seconds() for each in missing(kind)) for kind in of}
+    rows = [_row(name, axis, subjects, found, long, left, problems) for name in wanted]
+    is_done = not any(row["pending"] for row in rows)
+    document = {
+        "layers": axis,
+        "rows": rows,
+        "costs": {name: _cost(row.kind, problems, left) for name, row in ROWS.items()},
+        "progress": "" if is_done else progress,
+        "done": is_done,
+        "csv": _csv(axis, rows),
+    }
+    return json_bytes(document)
+
+
+def _cost(kind: Kind, problems: Mapping[Kind, str], left: Mapping[Kind, float]) -> str:
+    if kind in problems:
+        return ""
+    return f"about {_duration(left[kind])}" if left[kind] else "measured"
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1.0, seconds):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _row(
+    name: str,
+    axis: Sequence[str],
+    subjects: Sequence[Subject],
+    found: Mapping[Kind, Sequence[Any]],
+    long: Container[Kind],
+    left: Mapping[Kind, float],
+    problems: Mapping[Kind, str],
+) -> dict[str, Any]:
+    """What the browser draws of one row."""
+    row, title = ROWS[name], STRIP_ROWS[name].long
+    entry: dict[str, Any] = {"name": name, "title": title, "chart": None, "words": [], "start": None, "pending": False}
+    entry |= {"series": []}
+    if row.kind in problems:
+        return entry | {"words": [problems[row.kind]]}
+    if row.kind in long:
+        return entry | {"start": f"Measure it: about {_duration(left[row.kind])}"}
+    results = found[row.kind]
+    if any(result is None for result in results):
+        return entry | {"pending": True}
+    drawing = row.draw(subjects, results)
+    return entry | {
+        "words": [text for text in drawing.words if text],
+        "chart": _chart(title, row, drawing, axis, subjects) if drawing.lines else None,
+        "series": [
+            {
+                "title": _title_of(line, subjects),
+                "values": [line.values.get(layer) for layer in axis],
+                "low": [line.low.get(layer) for layer in axis],
+                "high": [line.high.get(layer) for layer in axis],
+            }
+            for line in drawing.lines
+        ],
+    }
+
+
+def _title_of(line: Line, subjects: Sequence[Subject]) -> str:
+    title = "both networks" if line.of is None else subjects[line.of].network.title
+    return f"{title}, theoretical" if line.faint else title
+
+
+def _chart(title: str, row: Row, drawing: Drawing, axis: Sequence[str], subjects: Sequence[Subject]) -> dict[str, Any]:
+    """The `StripChart` of a row, on one linear scale from 0."""
+    kinds = {name: kind for subject in subjects for name, kind in kinds_of(subject.checkpoint).items()}
+    connected = "block" if any(kinds.get(name) == "block" for name in axis) else "conv"
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else min(max(value / drawing.top, 0.0), 1.0)
+
+    def along(line: Line, on_line: bool) -> list[float | None]:
+        return [place(line.values.get(name)) if (kinds.get(name) == connected) == on_line else None for name in axis]
+
+    def series(line: Line) -> dict[str, Any]:
+        network = None if line.of is None else subjects[line.of].network
+        ends = [
+            [place(line.low[name]), place(line.high[name])] if name in line.low and name in line.high else None
+            for name in axis
+        ]
+        return {
+            "colour": network.colour if network else "currentColor",
+            "dash": "4 4" * bool(network and network.dashed),
+            "line": along(line, on_line=True),
+            "dots": along(line, on_line=False),
+            "faint": line.faint,
+            **({"bands": ends} if line.low else {}),
+        }
+
+    def said(line: Line, name: str) -> str:
+        interval = f" ({row.written(line.low[name])} to {row.written(line.high[name])})" if name in line.low else ""
+        return f"{_title_of(line, subjects)}: {row.written(line.values[name])}{interval}"
+
+    def hover(name: str) -> str:
+        lines = [said(line, name) for line in drawing.lines if name in line.values]
+        return "\n".join([f"{name}, {title}", *(lines or ["no value here"])])
+
+    marks = "".join(f"; {words}" for _, words in drawing.marks)
+    ticks = [0.0, drawing.top / 2, drawing.top]
+    return {
+        "title": title,
+        "alt": f"{title} of each layer on an axis from 0 to {row.written(drawing.top)}{marks}. "
+        f"{' '.join(drawing.words)}",
+        "ticks": [{"label": _tick(row, tick), "at": tick / drawing.top} for tick in ticks],
+        "series": [series(line) for line in drawing.lines],
+        "marks": [{"label": words, "at": place(value)} for value, words in drawing.marks],
+        "hover": [hover(name) for name in axis],
+    }
+
+
+def _tick(row: Row, value: float) -> str:
+    return f"{100 * value:g}%" if row.written is _percent else f"{value:g}"
+
+
+def _csv(axis: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each layer, a column for each row and network."""
+    head, columns = ["layer"], [list(axis)]
+    for row in rows:
+        for series in row["series"]:
+            for part in ("values", "low", "high"):
+                if any(value is not None for value in series[part]):
+                    suffix = "" if part == "values" else f", {part}"
+                    head.append(f"{row['title']}, {series['title']}{suffix}")
+                    columns.append(["" if value is None else f"{value:.6g}" for value in series[part]])
+    lines = [head, *np.array(columns, dtype=object).T.tolist()]
+    return "\n".join(
+        ",".join(f'"{cell.replace(chr(34), chr(34) * 2)}"' if {*cell} & {*',"\n'} else cell for cell in line)
+        for line in lines
+    )
+
+
+async def handle_rows(request: Request) -> Response:
+    """200 with JSON, else as `handle_arrays`. It waits in workers of its own, beside the drawings of the session."""
+    return await respond(request, "application/json", layer_rows, workers=_WORKERS)
