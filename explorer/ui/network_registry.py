@@ -262,7 +262,7 @@ def digest(name: str, owner: str | None) -> str:
     return name if owner is None else _digest(name)
 
 
-def digest(name: str) -> str:
+def weights_digest(name: str) -> str:
     """The `checkpoints.digest` of that network. Raises CheckpointError. That of an upload is computed anew: its owner
     may change its classes."""
     return checkpoints.digest(checkpoint(name)) if user_models.is_model(name) else _digest(name)

@@ -120,7 +120,7 @@ def _choose_weights(
 def _weights_of(kept: Ensemble, compared: Sequence[ComparedNetwork]) -> tuple[float, ...] | None:
     """Its weights in the order of these networks; None where it has other members."""
     weights = dict(zip((member.digest for member in kept.members), kept.weights, strict=True))
-    digests = [network_registry.digest(network.name) for network in compared]
+    digests = [network_registry.weights_digest(network.name) for network in compared]
     return tuple(weights[digest] for digest in digests) if {*digests} == {*weights} else None
 
 
@@ -352,7 +352,7 @@ def _write(
     found: Outcome | None,
 ) -> None:
     with report_errors("the ensemble cannot be kept"):
-        members = tuple(Member(each.name, each.title, network_registry.digest(each.name)) for each in compared)
+        members = tuple(Member(each.name, each.title, network_registry.weights_digest(each.name)) for each in compared)
         is_uniform, metrics = weights == ensembles.uniform(len(weights)), None
         if found is not None:
             about = {"accuracy": found.accuracy.share, "n": found.accuracy.n}

@@ -73,7 +73,7 @@ def member_state(name: str, digest: str) -> str:
     if not network_registry.is_network(name):
         return "is not here any more"
     try:
-        return "" if network_registry.digest(name) == digest else "has other weights now"
+        return "" if network_registry.weights_digest(name) == digest else "has other weights now"
     except CheckpointError:
         return "cannot be read"
 
