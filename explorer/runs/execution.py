@@ -50,7 +50,7 @@ def execute(run: Run) -> RunOutcome:
             gc.enable()
             _limit_memory(request.device)
             with joined() as processes:
-                outcome = end("finished", **fit_run(run, request, log, processes=processes))
+                outcome = end("finished", **fit_run(run, request, log, None, processes))
             log.sync()
         run.state.unlink(missing_ok=True)  # a finished run is not resumed
         return outcome

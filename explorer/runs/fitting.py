@@ -46,9 +46,7 @@ def fit_run(
     where the request or its data are damaged or do not fit together; OSError where the disk is full.
     """
     log.write("phase", phase="preparing")
-    dataset = _dataset(run, request, log)
-    processes.agreed(0)  # the others read what is downloaded now
-    config, dataset, networks = _prepared(request, dataset)
+    config, dataset, networks = _prepared(run, request, log, processes)
     specs = [network.spec for network in networks]
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
     samples = _samples(dataset)
@@ -122,21 +120,28 @@ def fit_beside(run: Run, request: Request, processes: Processes) -> None:
 
     Raises ValueError as `fit_run` does.
     """
-    processes.agreed(0)
-    config, dataset, networks = _prepared(request, _dataset(run, request, None))
+    config, dataset, networks = _prepared(run, request, None, processes)
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
     for progress in fit_together(networks, dataset, config, state, processes=processes):
         if progress.records or processes.agreed(False)[0]:
             return
 
 
-def _prepared(request: Request, dataset: Dataset) -> tuple[TrainingConfig, Dataset, list[Network]]:
-    """The config, the data as the networks take it, and the networks with their first weights."""
+def _prepared(
+    run: Run, request: Request, log: LogWriter | None, processes: Processes
+) -> tuple[TrainingConfig, Dataset, list[Network]]:
+    """The config, the data as the networks take it, and the networks with their first weights. The first process alone,
+    which has a `log`, downloads what is not on this machine; the others wait for it."""
     use_threads()
     config = replace(TrainingConfig.from_dict(request.config), device=request.device)  # type: ignore[arg-type]
     specs = [ArchitectureSpec.from_dict(values) for values in request.specs]
     if len({spec.name for spec in specs}) < len(specs):
         raise ValueError(f"both networks are called {specs[0].name}; train networks of different names together.")
+    if log is None:
+        processes.agreed(0)
+    dataset = _dataset(run, request, log)
+    if log is not None:
+        processes.agreed(0)
     dataset = dataset.grey() if specs[0].input_shape[0] == 1 else dataset
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")

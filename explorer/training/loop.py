@@ -167,12 +167,12 @@ def fit_together(
 
                 state.step += 1
                 state.batches += 1
-                now = time.perf_counter()
-                took, state.seconds, due = processes.agreed(now - tick, now - started, now - reported > report_every)
+                took, state.seconds = processes.agreed(time.perf_counter() - tick, time.perf_counter() - started)
                 state.training_seconds += took
                 if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not unfinished():
                     each_network(_TrainedNetwork.verify, state.step)
-                if due and state.batches < steps_an_epoch and unfinished():
+                (is_due,) = processes.agreed(time.perf_counter() - reported > report_every)
+                if is_due and state.batches < steps_an_epoch and unfinished():
                     reported = time.perf_counter()
                     state.generator = generator.get_state()
                     yield progress()

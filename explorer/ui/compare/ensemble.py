@@ -11,14 +11,14 @@ from explorer import figures
 from explorer.experiments import agreement, ensembles
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.ensembles import Ensemble, LearnedWeights, Member, Outcome
-from explorer.figures import Chart, ColourScale, Part, Series, Table
+from explorer.figures import Chapter, Chart, ColourScale, Part, Series, Table
 from explorer.figures.charts import GREY
 from explorer.labels import listed
 from explorer.ui import client, dataset_access, measured_images, network_registry, user_models
 from explorer.ui.charts import colour_bar
 from explorer.ui.compare import aligned_strip, controls, measurements
 from explorer.ui.compare.comparison import ComparedNetwork, update_state
-from explorer.ui.compare.measurements import Choice, Request
+from explorer.ui.compare.measurements import Choice, Measurement, Request
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.network_text import source_text
@@ -30,6 +30,7 @@ from explorer.ui.widgets import long_task
 from explorer.ui.widgets.bound import choice as choose_one
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
+HEADING = "As an ensemble"
 _IMAGES = 8  # of each kind: corrected, and newly wrong
 _SIDE = 96  # pixels of an image
 _KEPT_KEY = "ensemble_kept"
@@ -72,6 +73,25 @@ def section(
         st.info("Measure the predictions of these networks above; the ensemble's follow from them without a pass.")
     _cam(state, compared, subject, weights)
     _keep(choice, compared, weights, origin, found)
+
+
+def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:
+    """The ensemble with equal weights for a report, a chapter for each set of images on which all are measured."""
+
+    def parts(request: Request, measured: Sequence[Measurement]) -> list[Part]:
+        said = {each.names[0]: each.result for each in measured}
+        weights = ensembles.uniform(len(compared))
+        found = ensembles.outcome([said[network.name] for network in compared], weights)
+        intro = f"The mean of the probabilities of all these networks, with equal weights, on {request.images}."
+        return [intro, *_parts(compared, found, weights)]
+
+    requests = measurements.by_request(kept, "said", compared)
+    names = {network.name for network in compared}
+    whole = {
+        request for request, measured in requests.items() if len({each.names for each in measured}) == len(names) > 1
+    }
+    complete = {key: each for key, each in kept.items() if each.request in whole}
+    return measurements.chapters(complete, "said", compared, HEADING, parts)
 
 
 # --- the weights -----------------------------------------------------------------------------------------------------
