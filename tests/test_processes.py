@@ -95,8 +95,8 @@ def one_step() -> tuple[Network, torch.Tensor, torch.Tensor]:
 
 
 class Exact(Processes):
-    """One process with the BatchNorm of several. torch's own for channels-last images rounds a hundred times more on a
-    CPU (`test_batchnorm_is_nearer_to_float64_than_torchs`), and would hide a mistake."""
+    """One process with the BatchNorm of several. torch's own for channels-last images rounds more on a CPU
+    (`test_batchnorm_is_nearer_to_float64_than_torchs`), and would hide a mistake."""
 
     def forward_of(self, network: Network) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda batch: network(batch, self._run)
