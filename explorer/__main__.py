@@ -1,4 +1,5 @@
-"""The same things from a terminal: `python -m explorer COMMAND`; and the process of a run: `train DIRECTORY`."""
+"""The same things from a terminal: `python -m explorer COMMAND`; and the process of a run: `train DIRECTORY`, and of a
+study that a page started: `study DIRECTORY`."""
 
 import os
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 
 from explorer import machine, requirements, runs
 from explorer.runs import Run
+from explorer.studies import StudyFolder, driver
 
 
 def execute(run: Run) -> int:
@@ -37,6 +39,8 @@ def main() -> int:
     match sys.argv[1:]:
         case ["train", directory] if os.path.isfile(os.path.join(directory, "request.json")):
             return execute(Run(Path(directory).resolve()))
+        case ["study", directory] if driver.LOCK_FD_ENV in os.environ:
+            return driver.run_process(StudyFolder(Path(directory).resolve()))  # without torch
         case arguments:
             from explorer.cli import main as cli
 

@@ -41,6 +41,11 @@ BLOCKS = {
     "pointwise": "1×1, then conv",
     "separable": "depthwise, then 1×1",
 }
+BRANCH_STARTS = {
+    "full": "as initialised",
+    "gain": "learned gain, 0 at first (SkipInit, ReZero)",
+    "gamma": "last norm's weight 0 at first (zero-γ)",
+}
 NORMS = {"batch": "BatchNorm", "none": "none"}
 ACTIVATIONS = {
     "relu": "ReLU",
@@ -96,6 +101,13 @@ ATTACKS = {
     "pgd": Label("PGD", "projected gradient descent from a random start (Madry et al. 2018, arXiv 1706.06083)"),
 }
 
+EVIDENCE = {"positive": "Grad-CAM", "signed": "Signed Grad-CAM"}
+"""Whether a Grad-CAM keeps what supports the class alone, or also what opposes it."""
+CONTROL_MAPS = {"mask": "the mask itself", "centre": "centre of the image", "noise": "noise"}
+"""Maps that know nothing of the network, beside which methods are measured."""
+RANDOM_LEVELS = {"head": "head random", "half": "upper half random", "all": "all random"}
+"""Which layers have random weights, from the head back."""
+
 ACTIVATION_RMS = "RMS of the activation"
 GRADIENT_RMS = "RMS of ∂score/∂activation"
 """Root mean squares over all channels and pixels of a layer."""
@@ -105,6 +117,7 @@ NONE = "None"
 
 VALUES: dict[str, dict[str, str]] = {
     "block": BLOCKS,
+    "branch_start": BRANCH_STARTS,
     "norm": NORMS,
     "activation": ACTIVATIONS,
     "initialisation": INITIALISATIONS,

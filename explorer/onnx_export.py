@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from explorer import weights_import
 from explorer.architectures import GraphSpec
-from explorer.architectures.network import Block, BothSigns, Crop, IdentityShortcut, Sum
+from explorer.architectures.network import (
+    Block,
+    BothSigns,
+    BranchGain,
+    Crop,
+    IdentityShortcut,
+    ShortcutGain,
+    Sum,
+)
 from explorer.checkpoints import HEADER, Checkpoint
 
 OPSET = 20  # the first with Gelu
@@ -78,6 +86,10 @@ class _Writer:
             return self.node(kind, [x], kernel_shape=sides["kernel_size"], strides=sides["stride"], pads=pads)
         if isinstance(module, nn.SiLU):
             return self.node("Mul", [x, self.node("Sigmoid", [x])])
+        if isinstance(module, ShortcutGain):
+            return self.node("Mul", [x, self.weight("factor", torch.tensor(module.factor))])
+        if isinstance(module, BranchGain):
+            return self.node("Mul", [x, self.weight("weight", module.weight)])
         if isinstance(module, nn.LeakyReLU):
             return self.node("LeakyRelu", [x], alpha=module.negative_slope)
         if isinstance(module, Crop):

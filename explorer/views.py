@@ -14,7 +14,8 @@ from explorer.tracing import LayerTrace, Trace
 class LayerProfile:
     """One column of the depth strip.
 
-    `cam` is the raw Grad-CAM, (H, W), >= 0; `zero_reason` is a sentence where it is zero everywhere, else None.
+    `cam` is the raw Grad-CAM, (H, W), >= 0, and `signed_cam` the same before its ReLU; `zero_reason` is a sentence
+    where `cam` is zero everywhere, else None.
     `strongest` is the channel whose feature map has the largest root mean square, `feature_map` that map (H, W);
     `peak` is the largest absolute activation of all channels. The magnitudes are root mean squares over the layer.
     """
@@ -23,6 +24,7 @@ class LayerProfile:
     kind: str
     shape: tuple[int, int, int]
     cam: np.ndarray
+    signed_cam: np.ndarray
     strongest: int
     feature_map: np.ndarray
     peak: float
@@ -39,7 +41,8 @@ def profile(trace: Trace) -> tuple[LayerProfile, ...]:
             continue
         energy = _sum_of_squares(layer.activation.reshape(len(layer.activation), -1))  # (C,)
         strongest = int(energy.argmax())
-        cam = grad_cam(layer)
+        signed = grad_cam(layer, relu=False)
+        cam = np.maximum(signed, 0)
         channels, height, width = layer.activation.shape
         columns.append(
             LayerProfile(
@@ -47,15 +50,21 @@ def profile(trace: Trace) -> tuple[LayerProfile, ...]:
                 kind=layer.kind,
                 shape=(channels, height, width),
                 cam=cam,
+                signed_cam=signed,
                 strongest=strongest,
                 feature_map=layer.activation[strongest].copy(),  # a view would keep all channels
-                peak=float(max(layer.activation.max(), -layer.activation.min())),
+                peak=extent(layer.activation),
                 activation_magnitude=float(np.sqrt(energy.sum() / layer.activation.size)),
                 gradient_magnitude=magnitude(layer.gradient),
                 zero_reason=zero_reason(layer, cam),
             )
         )
     return tuple(columns)
+
+
+def extent(values: np.ndarray) -> float:
+    """The largest absolute value: where a scale of both signs ends."""
+    return float(max(values.max(), -values.min()))
 
 
 def grad_cam(layer: LayerTrace, relu: bool = True) -> np.ndarray:
@@ -195,10 +204,11 @@ def shared_tops(
     return [dict.fromkeys(network, top) for network, top in zip(tops, shared, strict=True)]
 
 
-def raw_arrays(trace: Trace, layers: Sequence[str]) -> dict[str, np.ndarray]:
+def raw_arrays(trace: Trace, layers: Sequence[str], signed: bool = False) -> dict[str, np.ndarray]:
     """The arrays of a pass by name, for saving.
 
-    `activations/LAYER`, `gradients/LAYER` and, where there are feature maps, `cams/LAYER` (raw, (H, W)) of `layers`;
+    `activations/LAYER`, `gradients/LAYER` and, where there are feature maps, `cams/LAYER` (raw, (H, W), of both signs
+    where they are `signed`) of `layers`;
     `image`, `image_gradient`, `saliency`, `logits` and `target` of the whole pass.
     """
     arrays = {
@@ -212,5 +222,5 @@ def raw_arrays(trace: Trace, layers: Sequence[str]) -> dict[str, np.ndarray]:
         arrays[f"activations/{name}"] = trace[name].activation
         arrays[f"gradients/{name}"] = trace[name].gradient
         if trace[name].is_spatial:
-            arrays[f"cams/{name}"] = grad_cam(trace[name])
+            arrays[f"cams/{name}"] = grad_cam(trace[name], relu=not signed)
     return arrays

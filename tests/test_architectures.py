@@ -98,6 +98,7 @@ def test_left_out_fields_of_a_spec_have_their_defaults():
 
 def test_every_field_decides_the_fingerprint():
     later = {"groups", "one_logit", "preactivation", "head_norm"}
+    later |= {"shortcut_gain", "branch_start", "stochastic_depth"}
     assert {*CHANGES, *later} == {field.name for field in fields(ArchitectureSpec)}
     specs = [BASE, *(changed(**{name: value}) for name, value in CHANGES.items())]
     specs += [
@@ -106,6 +107,10 @@ def test_every_field_decides_the_fingerprint():
         changed(block="bottleneck", groups=2),
         changed(classes=2),
         changed(classes=2, one_logit=True),
+        changed(shortcut_gain=0.5),
+        changed(branch_start="gain"),
+        changed(branch_start="gamma"),
+        changed(stochastic_depth=0.5),
     ]
     specs.append(changed(block="bottleneck", stages=(replace(BASE.stages[0], inner=4), BASE.stages[1])))
     first, second = BASE.stages
@@ -113,6 +118,7 @@ def test_every_field_decides_the_fingerprint():
         specs.append(changed(stages=(other, second)))
     for other_stem in (Stem(7), Stem(8, 5), Stem(8, stride=2), Stem(8, pooling="max")):
         specs.append(changed(stem=other_stem))
+    specs += [changed(stages=(replace(first, shortcut=kind), second)) for kind in ("none", "projection")]
     for padding in ("same", "valid"):
         specs.append(changed(block="conv", stages=(replace(first, padding=padding), second)))
     assert len({spec.fingerprint for spec in specs}) == len(specs)
@@ -552,7 +558,7 @@ def any_spec(random: np.random.Generator) -> ArchitectureSpec:
         stride=int(random.integers(1, 4)),
         pooling=random.choice(["none", "max"]),
     )
-    return ArchitectureSpec(
+    spec = ArchitectureSpec(
         stages,
         block=block,
         shortcut=random.choice(["none", "identity", "projection"]),
@@ -562,6 +568,21 @@ def any_spec(random: np.random.Generator) -> ArchitectureSpec:
         head_pooling=random.choice(["average", "flatten"]),
         hidden=((), (3, 2))[random.integers(2)],
         input_shape=(3, int(random.integers(1, 60)), int(random.integers(1, 60))),
+    )
+    return any_variant(spec, random) if random.integers(2) else spec
+
+
+def any_variant(spec: ArchitectureSpec, random: np.random.Generator) -> ArchitectureSpec:
+    """The network with a shortcut of any kind in each stage, gains, and branches that are left out in training."""
+    kinds = [None, "none", "identity", "projection"]
+    spec = replace(spec, stages=tuple(replace(stage, shortcut=random.choice(kinds)) for stage in spec.stages))  # type: ignore[arg-type]
+    if spec.shortcut == "none":
+        return spec
+    return replace(
+        spec,
+        shortcut_gain=float(random.choice([0.5, 1, 2])),
+        branch_start=random.choice(["full", "gain"] + ["gamma"] * (spec.norm == "batch")),
+        stochastic_depth=float(random.choice([0, 0.5])),
     )
 
 

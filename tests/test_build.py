@@ -136,6 +136,15 @@ def stages(**changes: Any) -> list[dict[str, Any]]:
 NETWORK = [
     ("shortcut", "none", {"shortcut": "none"}),
     ("shortcut", "projection", {"shortcut": "projection"}),
+    ("preactivation", True, {"preactivation": True}),
+    (
+        "shortcut_1",
+        "none",
+        {"stages": [stage | ({"shortcut": "none"} if i == 1 else {}) for i, stage in enumerate(stages())]},
+    ),
+    ("shortcut_gain", 0.5, {"shortcut_gain": 0.5}),
+    ("stochastic_depth", 0.25, {"stochastic_depth": 0.25}),
+    ("branch_start", "gain", {"branch_start": "gain"}),
     ("depth", 9, {"stages": stages(blocks=9)}),
     (
         "width",
@@ -171,6 +180,7 @@ FREE = [
         ("stride", "stride", 4),
         ("kernel_size", "kernel_size", 5),
         ("padding", "padding", "valid"),
+        ("shortcut", "shortcut", "projection"),
     )
 ]
 # (key, what a person gives it, the fields of the config that it changes)
@@ -205,7 +215,7 @@ def give(app: AppTest, key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("tab", "query", "part", "cases", "elsewhere"),
     [
-        ("Network", {}, "spec", NETWORK, "preset|twin|grey|stages_mode"),
+        ("Network", {}, "spec", NETWORK, "preset|twin|grey|stages_mode|shortcut_[02]"),
         ("Network", {"free": "yes"}, "spec", FREE, ".*(?<!_1)"),  # all but those of the second stage
         ("Training", {}, "config", TRAINING, "twin"),
     ],
@@ -379,6 +389,9 @@ def test_stages_are_added_removed_and_edited() -> None:
         ({"block": "bottleneck", "stages": [stage(1, 18)]}, "received 18 in stage 1; use 20"),
         ({"stages": [stage(1, 16, padding="valid")]}, 'in stage 1; use padding "same"'),
         ({"block": "conv", "stages": [stage(20, 16, padding="valid")]}, "after stage 1; use a larger"),
+        ({"shortcut": "none", "shortcut_gain": 0.5}, "is for blocks with a shortcut, and no stage has one"),
+        ({"branch_start": "gamma", "norm": "none"}, 'this network has no norm; use "gain"'),
+        ({"block": "conv", "preactivation": True}, "`preactivation` is for blocks of the kind"),
         ({"downsampling": "max", "stages": [stage(1, 16, 8), stage(1, 16, 8)]}, "after stage 2; use a larger"),
         ({"stages": [stage(600, 16), stage(600, 16)]}, f"at most {MAX_LAYERS:,} fit here; use fewer blocks"),
     ],
@@ -411,6 +424,17 @@ def test_a_network_without_a_twin_is_trained_alone() -> None:
     check(app)
     assert "This network has no twin" in app.warning[0].value
     assert start_label(app) == "Train plain-6"
+
+
+def test_a_hybrid_has_a_plain_twin_and_branches_that_start_at_0_have_none() -> None:
+    parts = [part | ({"shortcut": "none"} if index == 0 else {}) for index, part in enumerate(stages(blocks=1))]
+    app = open_build(spec=json.dumps({"stages": parts}))
+    check(app)
+    assert start_label(app) == "Train hybrid-8 and plain-8"
+    app = open_build(spec=json.dumps({"stages": parts, "branch_start": "gain"}))
+    check(app)
+    assert "without one each block gives 0 and learns nothing" in app.warning[0].value
+    assert start_label(app) == "Train hybrid-8"
 
 
 @pytest.mark.parametrize("text", ["many", "12.5", "1,2,3,4,5,6,7,8,9", "0", "-3", "65537", "9" * 5000, "<b>", "१२x"])

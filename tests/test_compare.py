@@ -210,6 +210,21 @@ def test_under_each_map_stands_its_largest_value_which_its_colours_do_not_say() 
             assert aligned_strip._cell(network, column, top, "true")["words"][-1] == f"≤ {column.cam.max():.2g}"
 
 
+def test_signed_maps_share_a_scale_of_both_signs() -> None:
+    weak, strong = compared("resnet-8"), compared("resnet-8", 10.0)
+    depths = strip_depths(1.0)
+    largest = [max(np.abs(column.signed_cam).max() for column in each.profiles) for each in (weak, strong)]
+    assert column_tops([weak, strong], depths, "both", "signed") == [[pytest.approx(largest[1])] * 12] * 2
+    column = strong.nearest(1.0)
+    blue, white, red = aligned_strip.paint(np.array([[-1, 0, 1]], np.float32), 1.0, "true", "signed")[0].astype(int)
+    assert blue[2] > blue[0] and red[0] > red[2] and white.min() > 240
+    cell = aligned_strip._cell(strong, column, 7.0, "true", "signed")
+    assert cell["words"][-1] == f"± {np.abs(column.signed_cam).max():.2g}" and "scale to ±7" in cell["hover"]
+    app = open_compare(networks="shapes-plain-8,shapes-resnet-8", evidence="signed", scope="both")
+    said = texts(app).replace("\\", "")
+    assert "Signed Grad-CAM: ±" in said and "Red supports the explained class, blue opposes it" in said
+
+
 def test_one_scale_for_all_holds_the_largest_map_of_all_layers() -> None:
     networks = [compared("resnet-20"), compared("resnet-20", factor=0.1)]
     largest = [max(column.cam.max() for column in each.profiles if column.name in each.depths) for each in networks]

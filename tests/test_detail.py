@@ -96,12 +96,15 @@ def test_parameters_that_do_not_go_together_are_one_sentence() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_shows_both_networks_on_one_scale(method: str) -> None:
     parameters = {"integrated_gradients": {"steps": 4}, "smoothgrad": {"samples": 3}, "occlusion": {"stride": 8}}
+    parameters["rise"] = {"masks": 50}
     app = open_app(**SMALL, tab="methods", method=method, parameters=json.dumps(parameters.get(method, {})))
     run(app, f"Run {METHODS[method].title}")
     words = texts(app)
     assert METHODS[method].shows in words
     assert "one scale for both networks" in words
-    assert words.count("The score of the image exceeds") == (2 if method == "integrated_gradients" else 0)
+    assert words.count("The score of the image exceeds") == (
+        2 if method in ("integrated_gradients", "deep_lift") else 0
+    )
     for network in ("plain-8", "ResNet-8"):
         assert f"{METHODS[method].title} of {network} over the image" in alts(app)
         assert f"{METHODS[method].title} of {network} alone" in alts(app)
@@ -203,6 +206,12 @@ def test_trust_is_measured_by_exchanged_pixels_and_by_random_weights() -> None:
     assert "Rank correlation of the map" in alts(app)
 
 
+def test_trust_asks_about_the_map_that_the_view_shows() -> None:
+    app = open_app(first="shapes-resnet-8", second="none", tab="trust", layer="stages.2.0", evidence="signed")
+    run(app, "Measure deletion and insertion")
+    assert "Signed Grad-CAM of stages.2.0 beats" in texts(app)
+
+
 def test_the_map_of_a_method_can_be_asked_about_too() -> None:
     app = open_app(first="shapes-resnet-8", second="none", tab="trust")
     app.selectbox(key="questioned").select("input_x_gradient").run()
@@ -215,7 +224,8 @@ def test_a_methods_map_is_part_of_the_progress_and_stops_between_its_chunks() ->
     loaded = network_registry.checkpoint("shapes-resnet-8")
     image = to_input(shapes.sample(6, 6)[0], (32, 32), loaded.mean, loaded.std)
     network = NetworkResult("shapes-resnet-8", loaded, "#000000", trace=trace(loaded.network, image, 6), profiles=())
-    request = faithfulness._MapRequest("occlusion", "", {"window": 8, "stride": 2, "baseline": "mean"}, False, {})
+    chosen: dict[str, int | float | str] = {"window": 8, "stride": 2, "baseline": "mean"}
+    request = faithfulness._MapRequest("occlusion", "", chosen, False, {}, is_signed=True)
     works: list[Generator[Share[Any], None, None]] = [
         faithfulness._curves(request, network),
         faithfulness._randomise(request, network),

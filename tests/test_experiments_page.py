@@ -124,6 +124,7 @@ def test_a_link_measures_what_it_asks_for(removed: str, said: str, monkeypatch: 
         ),
         ({"question": "attack", "steps": "0", "second": "none"}, "Under FGSM within 4/255 plain-8", 10),
         ({"question": "robust", "steps": "0", "n": "10"}, "Untouched, plain-8 is right on", 12),
+        ({"question": "fold", "n": "10"}, "plain-8, folded, is the same up to rounding: on 10 images", 7 + 10),
     ],
 )
 def test_questions_about_changed_images(

@@ -76,6 +76,8 @@ class Array(NamedTuple):
 
 def arrays_of(header: dict[str, Any]) -> Iterator[Array]:
     for name, start in header.get("palettes", {}).items():
+        if name == "signed":  # that of the feature maps
+            continue
         yield Array(f"palettes.{name}", start, "uint8", (256, 3))
     for index, shown in enumerate(header.get("predictions", {}).get("pictures", ())):
         start, *size = shown["pixels"]
@@ -86,7 +88,7 @@ def arrays_of(header: dict[str, Any]) -> Iterator[Array]:
             start, *size = network["input"]
             yield Array(f"{where}.input", start, "uint8", (*size, 3))
         for place, cell in enumerate(network.get("cells", ())):
-            for kind in ("cam", "map") if cell else ():
+            for kind in ("cam", "map", "signed") if cell else ():
                 start, *size = cell[kind]
                 yield Array(f"{where}.cells.{place}.{kind}", start, "uint8", tuple(size))
         for name, layer in network["layers"].items():

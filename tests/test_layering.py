@@ -46,6 +46,7 @@ ROOMS = (
     "stored_results",
     "attribution",
     "experiments",
+    "studies",
     "figures",
     "ui",
     "cli",
@@ -444,7 +445,9 @@ def test_weights_of_others_are_opened_in_one_place_only():
     assert not opens_weights("import torch\ntorch.jit.load(f)\nnumpy.load(f)")
 
 
-@pytest.mark.parametrize("module", ["training", *(["runs"] if list((ROOT / "explorer").glob("runs*")) else [])])
+@pytest.mark.parametrize(
+    "module", ["training", "studies", *(["runs"] if list((ROOT / "explorer").glob("runs*")) else [])]
+)
 def test_training_works_without_the_packages_of_the_screen(module):
     check = f"import sys, explorer.{module}; print(*{{'streamlit', 'captum', 'plotly'}} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)

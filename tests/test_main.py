@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer import checkpoints, images, presets, pretrained
+from explorer import attribution, checkpoints, images, presets, pretrained
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.architectures.interventions import parse_all
 from explorer.attribution import grad_cam, profile, top_classes
@@ -439,6 +439,32 @@ def test_explain_says_what_the_library_says(network, picture, tmp_path, everythi
             np.testing.assert_array_equal(arrays[f"cams/{name}"], grad_cam(seen[name]))
         np.testing.assert_array_equal(arrays["image"], image)
         assert (int(arrays["target"]), list(arrays["class_names"])) == (1, list(COLOURS))
+
+
+def test_explain_gives_both_signs_and_the_maps_of_methods(network, picture, tmp_path):
+    file = tmp_path / "arrays.npz"
+    methods = ["--method", "layer_cam", "--method", "deep_lift", "--method", "eigen_cam"]
+    said = answer("explain", network, picture, "--target", "green", "--signed", *methods, "--out", file)
+    known = checkpoints.load(network)
+    image = images.to_input(images.decode(picture.read_bytes(), "").pixels, (16, 16), known.mean, known.std)
+    columns = profile(trace(known.network, image, 1))
+    assert said["signed"] and [layer["cam_minimum"] for layer in said["layers"]] == [
+        float(column.signed_cam.min()) for column in columns
+    ]
+    assert [each["method"] for each in said["methods"]] == ["layer_cam", "deep_lift", "eigen_cam"]
+    with np.load(file) as arrays:
+        for column in columns:
+            np.testing.assert_array_equal(arrays[f"cams/{column.name}"], column.signed_cam)
+            np.testing.assert_array_equal(np.maximum(column.signed_cam, 0), column.cam)
+        for each in said["methods"]:
+            *_, last = attribution.explain(known.network, image, 1, each["method"])
+            assert last.result is not None
+            values = attribution.as_map(last.result)
+            np.testing.assert_array_equal(arrays[f"maps/{each['method']}"], values)
+            assert values[each["row"], each["column"]] == each["maximum"] == values.max()
+    text = run("explain", network, picture, "--method", "eigen_cam", "--change", "stem.conv:0.5")[1]
+    assert "Note: Eigen-CAM: The map does not depend on the explained class" in text
+    assert "Note: methods explain the network without the changes." in text
 
 
 def test_explain_changes_the_network_and_says_so(network, picture, tmp_path):

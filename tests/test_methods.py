@@ -1,4 +1,7 @@
-"""Captum's methods in chunks against Captum in one call, their laws, and a shared network left as it was found."""
+"""Captum's methods in chunks against Captum in one call, their laws, and a shared network left as it was found.
+
+One file: most tests run over all methods, with the same network and the same helpers.
+"""
 
 import copy
 import subprocess
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import (
+    DeepLift,
     GuidedBackprop,
     GuidedGradCam,
     InputXGradient,
@@ -23,13 +27,25 @@ from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.attribution import METHODS, Attribution, Share, as_map, cost, explain, explanation, note, parameters_of
+from explorer.attribution import (
+    METHODS,
+    Attribution,
+    Share,
+    as_map,
+    cost,
+    explain,
+    explanation,
+    note,
+    parameters_of,
+)
 from explorer.attribution.explanation import baseline, pictures_at_once
 from explorer.attribution.methods import Value
 from explorer.presets import cifar, imagenet_resnet
 from explorer.tracing import trace
 
 TARGET = 3
+CAPTUMS = ["integrated_gradients", "smoothgrad", "guided_backprop", "guided_grad_cam", "occlusion", "input_x_gradient"]
+CAPTUMS += ["deep_lift"]
 SMALL = replace(cifar(8), input_shape=(3, 24, 32))  # not square, so that rows and columns cannot be mixed up
 LINEAR = ArchitectureSpec((Stage(1, 2),), "conv", "none", norm="none", stem=Stem(2), input_shape=(3, 5, 7), classes=4)
 
@@ -105,11 +121,13 @@ def captums(network: Network, method: str) -> tuple[dict[str, Value], Tensor]:
     if method == "guided_grad_cam":
         guided = GuidedGradCam(copied, copied.get_submodule("stages.1.0"))
         return {"layer": "stages.1.0"}, guided.attribute(x, TARGET, interpolate_mode="bilinear")
+    if method == "deep_lift":
+        return {"baseline": "blur"}, DeepLift(copied).attribute(x, blurred, TARGET)
     return {}, (GuidedBackprop if method == "guided_backprop" else InputXGradient)(copied).attribute(x, TARGET)
 
 
-@pytest.mark.filterwarnings("ignore:Setting backward hooks")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore:Setting (forward, )?backward hooks")
+@pytest.mark.parametrize("method", CAPTUMS)
 def test_a_method_equals_captums(network: Network, method: str):
     parameters, expected = captums(network, method)
     expected = expected.detach()
@@ -175,7 +193,10 @@ def test_of_an_affine_network_gradients_and_removal_say_the_same():
     single = finished(explain(network, image, TARGET, "occlusion", {"window": 1, "stride": 1}))
     np.testing.assert_allclose(single.values, np.broadcast_to(exact.sum(axis=0), exact.shape), atol=1e-4)
     np.testing.assert_allclose(as_map(single), exact.sum(axis=0), atol=1e-4)
-    assert all(values.delta is None for method, values in found.items() if method != "integrated_gradients")
+    np.testing.assert_allclose(found["deep_lift"].values, exact, rtol=1e-4, atol=1e-6)
+    assert found["deep_lift"].difference == pytest.approx(score - nothing, rel=1e-5)
+    summed = {"integrated_gradients", "deep_lift"}
+    assert all(values.delta is None for method, values in found.items() if method not in summed)
 
 
 def test_a_window_over_everything_takes_the_whole_score():
@@ -209,13 +230,13 @@ def test_with_relu_it_is_guided_and_there_is_nothing_to_say():
     gradient = trace(network, picture(SMALL), TARGET).image_gradient
     guided = explained(network, "guided_backprop").values
     assert np.abs(guided - gradient).max() > 0.1 * np.abs(gradient).max()
-    assert not any(note(method, network.spec) for method in METHODS)
+    assert not any(note(method, network.spec) for method in CAPTUMS)
     assert not note("smoothgrad", replace(SMALL, activation="tanh"))
 
 
 def test_as_map_worked_out_by_hand():
     values = np.array([[[1, -7]], [[-3, 2]], [[2, 2]]], np.float32)
-    expected = {"sum": [[0, -3]], "largest": [[3, 7]], "mean": [[0, -1]]}
+    expected = {"sum": [[0, -3]], "largest": [[3, 7]], "mean": [[0, -1]], "single": [[0, -1]]}
     assert {method.fold for method in METHODS.values()} == set(expected)
     for name, method in METHODS.items():
         found = as_map(Attribution(name, 0, values))
@@ -236,7 +257,7 @@ def test_the_blurred_baseline_is_a_gaussian():
 # --- chunks, cost, stop ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "smoothgrad", "occlusion"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "smoothgrad", "occlusion", "score_cam", "rise"])
 def test_the_size_of_the_chunks_changes_nothing(method: str, monkeypatch: pytest.MonkeyPatch):
     """Not even the noise, in pictures of 105 values, which torch draws by sixteens."""
     network = built(LINEAR)
@@ -246,12 +267,11 @@ def test_the_size_of_the_chunks_changes_nothing(method: str, monkeypatch: pytest
     np.testing.assert_allclose(explained(network, method).values, whole, atol=1e-6 * np.abs(whole).max())
 
 
-def test_the_noise_follows_from_the_seed():
+@pytest.mark.parametrize("method", ["smoothgrad", "rise"])
+def test_what_is_drawn_follows_from_the_seed(method: str):
     network = built(LINEAR)
     image = picture(LINEAR)
-    first, again, other = (
-        finished(explain(network, image, TARGET, "smoothgrad", {}, seed)).values for seed in (5, 5, 6)
-    )
+    first, again, other = (finished(explain(network, image, TARGET, method, {}, seed)).values for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -288,6 +308,8 @@ def test_costs_worked_out_by_hand():
     assert cost("smoothgrad", spec, {"samples": 25}).passes == 50
     assert cost("occlusion", spec).passes == 50  # windows of 8 at 0, 4, ..., 24: 7 · 7, and the whole picture
     assert cost("occlusion", spec, {"window": 10, "stride": 10}).passes == 17  # the fourth is cut by the edge
+    assert cost("score_cam", spec, {"layer": "stages.2.0"}).passes == 66  # 64 channels; the layer and its gradient
+    assert cost("rise", spec, {"masks": 300}).passes == 300
 
 
 def test_it_says_how_far_it_is_and_can_be_left():

@@ -136,6 +136,13 @@ def test_every_view_of_explore_has_a_report(changes: dict[str, Any]) -> None:
     assert "Most active channel" in text and text.count("<figure") >= 4
 
 
+def test_a_report_shows_both_signs_where_the_view_does() -> None:
+    session = session_of(*NAMES)
+    signed, plain = (view_report(session, VIEW | {"evidence": each}).decode() for each in ("signed", "positive"))
+    assert "Signed Grad-CAM of stages.2.0 over the image" in signed and "colours to ±" in signed
+    assert "Signed" not in plain and "colours from 0 to " in plain
+
+
 def test_an_address_that_somebody_made_up_is_text() -> None:
     text = view_report(session_of(*NAMES), VIEW | {"address": f"?a={HOSTILE}{'x' * 5000}"}).decode()
     assert not [each for _, each in Markup(text).tags if "onerror" in each]

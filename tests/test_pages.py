@@ -65,10 +65,12 @@ def test_the_url_decides_every_widget() -> None:
         layer="stages.1.1.conv1",
         scope="both",
         opacity="20",
+        evidence="signed",
         at="3,4",
     )
     assert chosen(app) == ["shapes-resnet-20"] and told(app)["view"]["target"] == 3
-    assert view(app) == {"layer": "stages.1.1.conv1", "channel": None, "scope": "both", "opacity": 20, "at": "3,4"}
+    selection = {"layer": "stages.1.1.conv1", "channel": None, "scope": "both", "opacity": 20, "evidence": "signed"}
+    assert view(app) == selection | {"at": "3,4", "rows": None}
     assert explained(app) == {"ResNet-20": "triangle"}
     assert "plain-20" not in texts(app)
 
@@ -107,7 +109,15 @@ selection.apply(AppState(layer="stem.conv"))
 selection.take(%s)
 st.session_state["found"] = selection.for_viewer()["selection"]
 """
-SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10, "at": "head.fc:3"}
+SELECTED = {
+    "layer": "stages.1.0",
+    "channel": 3,
+    "scope": "both",
+    "opacity": 10,
+    "evidence": "signed",
+    "at": "head.fc:3",
+}
+SELECTED |= {"rows": None}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +133,7 @@ SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10,
         ({"scope": ["layer"]}, None),
         ({"opacity": 1e9}, None),
         ({"opacity": None}, None),
+        ({"evidence": "both"}, None),
         ({"at": "../x:3"}, None),
         ({"at": [3, 4]}, None),
         ({"channel": -1, "layer": "stages.1.0"}, None),
@@ -135,7 +146,8 @@ SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10,
 def test_a_browser_may_say_anything_of_its_selection(said: Any, taken: dict[str, Any] | None) -> None:
     app = AppTest.from_string(TOLD % repr(said), default_timeout=60).run()
     assert not app.exception and not app.error and not app.query_params
-    default = {"layer": None, "channel": None, "scope": "layer", "opacity": 70, "at": None}
+    default = {"layer": None, "channel": None, "scope": "layer", "opacity": 70, "evidence": "positive", "at": None}
+    default["rows"] = None
     wanted = default | ({"layer": "stem.conv"} if taken is None else taken)
     assert app.session_state["found"] == wanted
 

@@ -39,6 +39,7 @@ CONFIG = TrainingConfig(
 )  # fmt: skip
 QUESTIONS = {
     "batchnorm": (SPEC, CONFIG),
+    "stochastic": (replace(SPEC, stages=(Stage(2, 4), Stage(2, 6, 2)), norm="none", stochastic_depth=0.5), CONFIG),
     "weighted": (replace(SPEC, norm="none"), replace(CONFIG, class_weights=True, optimizer="adam", learning_rate=1e-3)),
 }
 
@@ -51,7 +52,7 @@ from explorer.architectures import build
 from explorer.cli import training
 from explorer.cli.main import parser
 from explorer.training import fit_together, joined
-from tests.test_processes import COMMAND, QUESTIONS, few, one_step
+from tests.test_processes import COMMAND, QUESTIONS, few, one_step, other
 
 torch.set_num_threads(1)
 with joined() as processes:
@@ -62,7 +63,7 @@ with joined() as processes:
     gradients = [each.grad for each in network.parameters()]
     torch.save({"gradients": gradients, "state": network.state_dict()}, f"exact-{processes.rank}.pt")
     for name, (spec, config) in QUESTIONS.items():
-        twins = [build(spec, config.seed), build(spec.twin(), config.seed)]
+        twins = [build(spec, config.seed), build(other(spec), config.seed)]
         *_, last = fit_together(twins, few(), config, processes=processes)
         found = {}
         for place, twin in enumerate(twins):
@@ -85,6 +86,11 @@ def few() -> Dataset:
     return replace(whole, train=part, validation=rest, test=rest)
 
 
+def other(spec: ArchitectureSpec) -> ArchitectureSpec:
+    """A second network beside it: its twin, where that can be."""
+    return replace(spec, activation="sigmoid") if spec.stochastic_depth else spec.twin()
+
+
 def one_step() -> tuple[Network, torch.Tensor, torch.Tensor]:
     """A network, a batch and its labels in float64, in which rounding hides nothing."""
     generator = torch.Generator().manual_seed(5)
@@ -104,7 +110,7 @@ class Exact(Processes):
 
 def alone(name: str) -> tuple[list[nn.Module], Progress]:
     spec, config = QUESTIONS[name]
-    twins = [build(spec, config.seed), build(spec.twin(), config.seed)]
+    twins = [build(spec, config.seed), build(other(spec), config.seed)]
     *_, last = fit_together(twins, few(), config, processes=Exact())
     return list(twins), last
 

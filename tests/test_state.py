@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from explorer.architectures.spec import NEWER_FIELDS, VARIANTS
 from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
@@ -222,12 +223,12 @@ def test_a_form_holds_only_what_differs_from_its_preset(preset: str) -> None:
 @pytest.mark.parametrize(("name", "low", "high"), [(name, *limits) for name, limits in LIMITS.items()])
 def test_no_link_holds_a_number_that_the_form_could_not_show(name: str, low: float, high: float) -> None:
     def read(value: float) -> BuildState:
-        part = "spec" if name == "dropout" else "config"
+        part = "spec" if name in ("dropout", *VARIANTS) else "config"
         other = {"seconds": None} if name == "epochs" else {}
         return BuildState.from_query({part: json.dumps({name: value} | other)})
 
     def holds(form: BuildState, value: float) -> bool:
-        return (form.spec_fields() | form.config_fields())[name] == value
+        return (NEWER_FIELDS | form.spec_fields() | form.config_fields())[name] == value
 
     lowest = low or (1e-9 if name == "clip" else low)
     assert holds(read(lowest), lowest) and holds(read(high), high)

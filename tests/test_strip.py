@@ -115,11 +115,16 @@ def test_the_browser_has_every_number_of_the_strip() -> None:
                 continue
             cam = picture(body, cell["cam"]) / 255 * (cell["largest"] or 0)
             np.testing.assert_allclose(cam, grad_cam(passed[name]), atol=cell["largest"] / 500 + 1e-7)
+            signed = (picture(body, cell["signed"]).astype(float) - 128) / 127 * (cell["extent"] or 0)
+            np.testing.assert_allclose(signed, grad_cam(passed[name], relu=False), atol=cell["extent"] / 250 + 1e-7)
             assert (cell["zero"] is None) == bool(columns[name].cam.any())
             assert cell["peak"] == pytest.approx(columns[name].peak)
         largest = {
             "cam": [{column.name: float(column.cam.max()) for column in profile(each)} for each in seen],
             "map": [{column.name: column.peak for column in profile(each)} for each in seen],
+            "signed": [
+                {column.name: float(np.abs(column.signed_cam).max()) for column in profile(each)} for each in seen
+            ],
         }
         for kind, scope in itertools.product(largest, get_args(Scope)):
             wanted = shared_tops(largest[kind], scope)[which]
@@ -220,7 +225,7 @@ def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() ->
     layer = LayerTrace("stem.conv", "conv", values, values)
     with np.errstate(all="ignore"):
         cam = np.full((2, 2), np.nan, np.float32)
-        column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, 0, values[0], np.nan, np.inf, np.nan, None)
+        column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, cam, 0, values[0], np.nan, np.inf, np.nan, None)
         statistics = channel_statistics(layer)
     writer = MessageWriter()
     header, body = unpack(writer.write(pack_strip(writer, [replace(first_visit()[1][0], profiles=(column,))])))

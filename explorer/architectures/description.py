@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from explorer.architectures.graph import GraphSpec, check_outputs
-from explorer.architectures.network import ACTIVATION_CLASSES, Crop, IdentityShortcut, Network, Recorder, Sum
+from explorer.architectures.network import (
+    ACTIVATION_CLASSES,
+    BranchGain,
+    Crop,
+    IdentityShortcut,
+    Network,
+    Recorder,
+    ShortcutGain,
+    Sum,
+)
 from explorer.architectures.operators import ELEMENTWISE, Convolution, Operation
 from explorer.architectures.spec import ArchitectureSpec
 
@@ -212,7 +221,7 @@ def shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[i
             axes, keeps = {axis % image.ndim for axis in module.attributes["axes"]}, module.attributes["keepdims"]
             return [1 if axis in axes else side for axis, side in enumerate(image.shape) if keeps or axis not in axes]
         return None
-    if isinstance(module, (Sum, *ACTIVATION_CLASSES.values())):
+    if isinstance(module, (Sum, ShortcutGain, BranchGain, *ACTIVATION_CLASSES.values())):
         return image.shape if all(each.shape == image.shape for each in others) else None
     return None
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.architectures.spec import ArchitectureSpec, Stage
+from explorer.architectures.spec import ArchitectureSpec, Shortcut, Stage
 
 Run = Callable[..., Tensor]
 
@@ -72,6 +72,28 @@ class Sum(nn.Module):
         return branch + shortcut
 
 
+class ShortcutGain(nn.Module):
+    """α · s(x), with a number that stays as it is: (N, C, H, W) -> the same shape."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class BranchGain(nn.Module):
+    """gain · F(x), with one learned number for the whole branch, 0 at first: (N, C, H, W) -> the same shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight.to(x.dtype)  # one number would make bfloat16 wide
+
+
 class Crop(nn.Module):
     """(N, C, H, W) without `pixels` rows and columns on each side: a view."""
 
@@ -122,18 +144,54 @@ class ProjectionShortcut(nn.Module):
         return in_turn(run, x, self.crop, self.conv, self.norm)
 
 
+class Dropout(nn.Dropout):
+    """Dropout with random numbers from `generator`, torch's global one where that is None.
+
+    Two networks in two threads would take numbers from the global one in no fixed order.
+    """
+
+    generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or self.generator is None:
+            return super().forward(x)
+        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+
+class StochasticDepth(Dropout):
+    """Leaves out a whole branch, of the whole batch, in a share `p` of the steps (Huang et al. 2016, section 3).
+
+    A branch that stays is divided by 1 - p, as torchvision does, so that nothing is left to do after training; the
+    paper multiplies it by 1 - p there instead. `generator` is one on the CPU: where a branch is left out, it is not
+    computed, and a GPU would have to be asked.
+    """
+
+    def leaves_out(self) -> bool:
+        """Draws whether this step does without the branch; never after training."""
+        if not self.training or self.p == 0:
+            return False
+        return torch.rand((), generator=self.generator).item() < self.p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / (1 - self.p) if self.training and self.p else x
+
+
 class Block(nn.Module):
-    """activation(branch(x) + shortcut(x)); without a shortcut, activation(branch(x)).
+    """activation(gain · branch(x) + α · shortcut(x)); without a shortcut, activation(branch(x)).
 
     The branch is conv1, norm1, activation1, conv2, norm2, ... and ends before its last activation, which follows the
     sum (He et al. 2015, figure 2). With preactivation it is norm1, activation1, conv1, ..., and nothing follows the sum
-    (He et al. 2016, figure 1).
+    (He et al. 2016, figure 1). Its gain, where the spec has one, is a part of it. `left_out` is the share of training
+    steps without the branch.
     """
 
     sum_name = "sum"
+    starts_at_zero = ""  # the norm whose weight does
 
-    def __init__(self, spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) -> None:
+    def __init__(self, spec: ArchitectureSpec, stage: Stage, channels: int, stride: int, left_out: float = 0.0) -> None:
         super().__init__()
+        shortcut = stage.shortcut or spec.shortcut
         convolutions = branch_of(spec, stage, channels, stride)
         for index, conv in enumerate(convolutions, start=1):
             if spec.preactivation:
@@ -145,21 +203,32 @@ class Block(nn.Module):
             self.add_module(f"norm{index}", normalisation(spec, conv.out_channels))
             if index < len(convolutions):
                 self.add_module(f"activation{index}", activation(spec))
+        self.residual = shortcut != "none"
+        if self.residual and spec.branch_start == "gain":
+            self.branch_gain = BranchGain()
+        elif self.residual and spec.branch_start == "gamma":
+            self.starts_at_zero = f"norm{len(convolutions)}"
+        if self.residual and left_out:
+            self.stochastic_depth = StochasticDepth(left_out)
         self.branch = [name for name, _ in self.named_children()]
-        self.residual = spec.shortcut != "none"
         if self.residual:
-            self.shortcut = shortcut_of(spec, stage, channels, stride)
+            self.shortcut = shortcut_of(spec, shortcut, stage, channels, stride)
+            self.shortcut_gain = ShortcutGain(spec.shortcut_gain) if spec.shortcut_gain != 1 else None
             self.sum = Sum()
         self.activation = None if spec.preactivation else activation(spec)
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         layers = [getattr(self, name) for name in self.branch]
         first = self.branch.index("conv1")
-        activated = in_turn(run, x, *layers[:first])  # x itself without preactivation
-        branch = in_turn(run, activated, *layers[first:])
+        projects = self.residual and isinstance(self.shortcut, ProjectionShortcut)
+        left_out = "stochastic_depth" in self.branch and self.stochastic_depth.leaves_out()
+        # x itself without preactivation; not computed where nothing takes it
+        activated = x if left_out and not projects else in_turn(run, x, *layers[:first])
+        branch = activated if left_out else in_turn(run, activated, *layers[first:])
         if self.residual:
-            projects = isinstance(self.shortcut, ProjectionShortcut)
-            branch = run(self.sum, branch, run(self.shortcut, activated if projects else x, run))
+            shortcut = run(self.shortcut, activated if projects else x, run)
+            shortcut = in_turn(run, shortcut, self.shortcut_gain)
+            branch = shortcut if left_out else run(self.sum, branch, shortcut)
         return in_turn(run, branch, self.activation)
 
     def shortcut_kind(self, x: Tensor, shortcut: Tensor) -> str:
@@ -183,21 +252,6 @@ class StemLayers(nn.Module):
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         return in_turn(run, x, self.conv, self.norm, self.activation, self.pool)
-
-
-class Dropout(nn.Dropout):
-    """Dropout with random numbers from `generator`, torch's global one where that is None.
-
-    Two networks in two threads would take numbers from the global one in no fixed order.
-    """
-
-    generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or self.generator is None:
-            return super().forward(x)
-        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
-        return x * kept / (1 - self.p)
 
 
 class BothSigns(nn.Module):
@@ -253,11 +307,15 @@ class Network(nn.Module):
         self.stem = StemLayers(spec) if spec.stem else None
         channels = spec.stem.channels if spec.stem else spec.input_shape[0]
         self.stages = nn.ModuleList()
+        branches = sum(stage.blocks for stage in spec.stages if (stage.shortcut or spec.shortcut) != "none")
+        place = 0  # of the branch among those beside a shortcut
         for stage in spec.stages:
             parts: OrderedDict[str, nn.Module] = OrderedDict()
             for index in range(stage.blocks):
                 stride = stage.stride if index == 0 and spec.downsampling == "conv" else 1
-                parts[str(index)] = Block(spec, stage, channels, stride)
+                place += (stage.shortcut or spec.shortcut) != "none"
+                left_out = spec.stochastic_depth * place / max(1, branches)
+                parts[str(index)] = Block(spec, stage, channels, stride, left_out)
                 channels = stage.channels
             if spec.downsampling != "conv" and stage.stride > 1:
                 pool = nn.MaxPool2d if spec.downsampling == "max" else nn.AvgPool2d
@@ -287,11 +345,12 @@ class Network(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def draw_dropout_from(self, generator: torch.Generator | None) -> None:
-        """Sets the generator of all dropout layers; None: torch's global one."""
+    def draw_dropout_from(self, generator: torch.Generator | None, depths: torch.Generator | None = None) -> None:
+        """Sets the generator of all dropout layers, and that of the branches that are left out, on the CPU; None:
+        torch's global one."""
         for module in self.modules():
             if isinstance(module, Dropout):
-                module.generator = generator
+                module.generator = depths if isinstance(module, StochasticDepth) else generator
 
     def freeze(self) -> "Network":
         """Evaluation mode and parameters without gradients, as a network needs that is only looked at."""
@@ -319,9 +378,9 @@ def branch_of(spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) 
     ]
 
 
-def shortcut_of(spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) -> nn.Module:
+def shortcut_of(spec: ArchitectureSpec, kind: Shortcut, stage: Stage, channels: int, stride: int) -> nn.Module:
     crop = stage.kernel_size // 2 if stage.padding == "valid" else 0
-    if spec.shortcut == "projection" and (channels != stage.channels or stride != 1):
+    if kind == "projection" and (channels != stage.channels or stride != 1):
         return ProjectionShortcut(spec, channels, stage.channels, stride, crop)
     return IdentityShortcut(stage.channels - channels, stride, crop)
 
@@ -365,6 +424,7 @@ KINDS: dict[str, tuple[type[nn.Module], ...]] = {
     "pool": (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d),
     "shortcut": (IdentityShortcut, ProjectionShortcut),
     "sum": (Sum,),
+    "gain": (ShortcutGain, BranchGain),
     "crop": (Crop,),
     "block": (Block,),
     "flatten": (nn.Flatten,),
@@ -389,6 +449,9 @@ def build(spec: ArchitectureSpec, seed: int = 0, device: str | torch.device = "c
     for name, module in network.named_modules():
         layer_seed = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little") >> 1
         initialise(module, spec, torch.Generator().manual_seed(layer_seed))
+    for module in network.modules():
+        if isinstance(module, Block) and module.starts_at_zero:
+            nn.init.zeros_(getattr(module, module.starts_at_zero).weight)
     return network.to(device)
 
 
@@ -407,6 +470,8 @@ def initialise(module: nn.Module, spec: ArchitectureSpec, generator: torch.Gener
         module.reset_running_stats()
         module.weight.fill_(1)
         module.bias.zero_()
+    elif isinstance(module, BranchGain):
+        module.weight.zero_()
     elif isinstance(module, (nn.Conv2d, nn.Linear)):
         fan_in = module.weight[0].numel()
         bound = 1 / math.sqrt(fan_in)

@@ -1,4 +1,7 @@
-"""`ArchitectureSpec`: the one value that describes a network, plain or residual."""
+"""`ArchitectureSpec`: the one value that describes a network, plain or residual.
+
+One file for one value: its fields, what they may be together, its name, its twin and its JSON.
+"""
 
 import hashlib
 import json
@@ -19,12 +22,16 @@ Downsampling = Literal["conv", "max", "average"]
 HeadPooling = Literal["average", "flatten"]
 Padding = Literal["same", "valid"]
 StemPooling = Literal["none", "max"]
+BranchStart = Literal["full", "gain", "gamma"]
 
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
 WRONG = "a spec is incomplete or has a field of the wrong type: "
 INSIDE_BLOCK = re.compile(r"(stages\.\d+\.\d+)\.")  # the name of a layer begins with that of its block
 NEWER_FIELDS: dict[str, Any] = {"groups": 1, "one_logit": False, "preactivation": False, "inner": None}
-NEWER_FIELDS["head_norm"] = True
+NEWER_FIELDS |= {"head_norm": True, "shortcut": None}  # `shortcut` of a stage: a spec always has one
+NEWER_FIELDS |= {"shortcut_gain": 1.0, "branch_start": "full", "stochastic_depth": 0.0}
+VARIANTS = ("shortcut_gain", "branch_start", "stochastic_depth")  # which a block has only beside a shortcut
+SHORTCUT_GAINS = (0.01, 10.0)
 BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
 
 # Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
@@ -82,6 +89,7 @@ class Stage:
     spec downsamples by pooling, by a pooling layer after the last block. `padding` "same" keeps height and width
     (before the stride); "valid" pads nothing and is for blocks of a single convolution. `inner` are the channels inside
     a bottleneck, a quarter of `channels` by default; more make a wide ResNet (Zagoruyko and Komodakis 2016).
+    `shortcut` is that of this stage's blocks, by default that of the spec.
     """
 
     blocks: int
@@ -90,9 +98,13 @@ class Stage:
     kernel_size: int = 3
     padding: Padding = "same"
     inner: int | None = None
+    shortcut: Shortcut | None = None
 
     def __post_init__(self) -> None:
         _check_convolution(self, "stages.")
+        if self.shortcut is not None and self.shortcut not in get_args(Shortcut):
+            legal = ", ".join(map(repr, get_args(Shortcut)))
+            raise ValueError(f"`stages.shortcut` must be one of {legal}, received {shown(self.shortcut)}.")
 
     @property
     def bottleneck(self) -> int:
@@ -122,7 +134,9 @@ class ArchitectureSpec:
 
     `shortcut` is "none" (a plain network), "identity" (He et al. 2015, option A: no parameters; where shapes change,
     every `stride`-th pixel, and zeros for the channels that are new) or "projection" (option B: a 1×1 convolution
-    where shapes change, the input itself elsewhere).
+    where shapes change, the input itself elsewhere). A stage may have another one than the spec: with shortcuts in some
+    stages and none in others the network is a hybrid. One network has one spec: where stages differ, `shortcut` is
+    "projection" if a stage projects, else "identity", and a stage that has the same one says None.
 
     `downsampling` says how a stage's `stride` is done: "conv" by a strided convolution in its first block, "max" or
     "average" by pooling after its last. `head_pooling` "average" is global average pooling, "flatten" keeps every
@@ -133,6 +147,13 @@ class ArchitectureSpec:
     their logits are -z and z, and the sigmoid of z is the probability of the second. With `preactivation` (He et al.
     2016; the wide ResNets of Zagoruyko and Komodakis) norm and activation stand in front of each convolution of a block
     and, with `head_norm`, before the head; a projection takes what the first of them give.
+
+    A block with a shortcut is activation(gain · branch(x) + `shortcut_gain` · shortcut(x)). `branch_start` "gain" gives
+    each branch a gain, one learned number that starts at 0 (SkipInit, De and Smith 2020; ReZero, Bachlechner et al.
+    2021). With "gamma" the weight of each branch's last norm starts at 0 (Goyal et al. 2017, section 5.1). So a block
+    is at first its shortcut alone. With "full" there is no such gain. `stochastic_depth` is the share of training steps
+    that leave out the last branch (Huang et al. 2016): of L branches the l-th is left out in `stochastic_depth` · l / L
+    of the steps.
 
     Raises ValueError, with what to change, for a network that cannot exist.
     """
@@ -155,9 +176,13 @@ class ArchitectureSpec:
     one_logit: bool = False
     preactivation: bool = False
     head_norm: bool = True
+    shortcut_gain: float = 1.0
+    branch_start: BranchStart = "full"
+    stochastic_depth: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fields(self, {"classes": (1, MAXIMUM["units"]), "groups": (1, MAXIMUM["channels"])})
+        limits: dict[str, tuple[float, float]] = {"classes": (1, MAXIMUM["units"]), "groups": (1, MAXIMUM["channels"])}
+        check_fields(self, limits | {"shortcut_gain": SHORTCUT_GAINS})
         if self.one_logit and self.classes != 2:
             raise ValueError(f"`one_logit` is for two classes, received `classes` {self.classes}; use 2.")
         if not isinstance(self.stages, tuple) or not all(isinstance(stage, Stage) for stage in self.stages):
@@ -170,16 +195,49 @@ class ArchitectureSpec:
             raise ValueError(f"`hidden` must be a tuple of at most 8 layer sizes, received {shown(self.hidden)}.")
         for units in self.hidden:
             check_number("hidden", units, 1, MAXIMUM["units"])
-        if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"`dropout` must be a share from 0 up to, not including, 1, received {shown(self.dropout)}."
-            )
+        for name in ("dropout", "stochastic_depth"):
+            share = getattr(self, name)
+            if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
+                raise ValueError(f"`{name}` must be a share from 0 up to, not including, 1, received {shown(share)}.")
         if not isinstance(self.input_shape, tuple) or len(self.input_shape) != 3:
             raise ValueError(f"`input_shape` must be (channels, height, width), received {shown(self.input_shape)}.")
         for index, high in enumerate((16, MAXIMUM["pixels"], MAXIMUM["pixels"])):
             check_number(f"input_shape[{index}]", self.input_shape[index], 1, high)
+        self._unite_shortcuts()
+        self._check_variants()
         self._check_blocks()
         self._check_sizes()
+
+    def _unite_shortcuts(self) -> None:
+        """Brings the shortcuts of the stages into the form in which each network has one spec."""
+        kinds = self.shortcuts
+        united = next((kind for kind in ("projection", "identity") if kind in kinds), "none")
+        stages = tuple(
+            replace(stage, shortcut=None if kind == united else kind)
+            for stage, kind in zip(self.stages, kinds, strict=True)
+        )
+        object.__setattr__(self, "shortcut", united)
+        if stages != self.stages:
+            object.__setattr__(self, "stages", stages)
+        for name in ("shortcut_gain", "stochastic_depth"):  # 1 and 1.0 are two texts in JSON
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    def _check_variants(self) -> None:
+        for name in VARIANTS:
+            if self.shortcut == "none" and getattr(self, name) != NEWER_FIELDS[name]:
+                raise ValueError(
+                    f"`{name}` {getattr(self, name)!r} is for blocks with a shortcut, and no stage has one; choose "
+                    "shortcuts or leave it out."
+                )
+        if self.branch_start == "gamma" and self.norm == "none":
+            raise ValueError(
+                '`branch_start` "gamma" starts the weights of norms at 0, and this network has no norm; use "gain".'
+            )
+        if self.branch_start == "gamma" and self.preactivation:
+            raise ValueError(
+                '`branch_start` "gamma" is for branches that end in a norm, and with `preactivation` they end in a '
+                'convolution; use "gain".'
+            )
 
     def _check_blocks(self) -> None:
         channels = self.stem.channels if self.stem else self.input_shape[0]
@@ -211,7 +269,7 @@ class ArchitectureSpec:
                     f'`padding` "valid" works with blocks of a single convolution only, received `block` '
                     f'{self.block!r} in stage {index}; use padding "same".'
                 )
-            if self.shortcut == "identity" and stage.channels < channels:
+            if self.shortcuts[index] == "identity" and stage.channels < channels:
                 raise ValueError(
                     f"an identity shortcut cannot reduce channels, received {channels} before and {stage.channels} in "
                     f'stage {index}; use shortcut "projection" or at least {channels} channels.'
@@ -247,6 +305,16 @@ class ArchitectureSpec:
         return (self.stages[-1].channels, *self._size_after(len(self.stages) - 1))
 
     @property
+    def shortcuts(self) -> tuple[Shortcut, ...]:
+        """The shortcut of each stage's blocks."""
+        return tuple(stage.shortcut or self.shortcut for stage in self.stages)
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether some stages have shortcuts and others none."""
+        return "none" in self.shortcuts and self.shortcut != "none"
+
+    @property
     def depth(self) -> int:
         """Weighted layers on the main path, as the papers count: convolutions and fully connected layers, without
         projection shortcuts. He et al. 2015: 6n + 2 for their CIFAR networks, 50 for ResNet-50."""
@@ -255,19 +323,21 @@ class ArchitectureSpec:
 
     @property
     def name(self) -> str:
-        """Short name: "plain-20", "ResNet-20", "ResNeXt-50", "wide ResNet-50-2" (of twice the usual inner channels),
-        "WRN-28-10", whose paper counts the projections too, "pre-activation ResNet-18"."""
+        """Short name: "plain-20", "ResNet-20", "hybrid-20", "ResNeXt-50", "wide ResNet-50-2" (of twice the usual inner
+        channels), "WRN-28-10", whose paper counts the projections too, "pre-activation ResNet-18"."""
+        order = "pre-activation " if self.preactivation else ""
         if self.shortcut == "none":
-            return f"plain-{self.depth}"
+            return f"{order}plain-{self.depth}"
+        if self.is_hybrid:
+            return f"{order}hybrid-{self.depth}"
         if self.groups > 1:
             return f"ResNeXt-{self.depth}"
         first = self.stages[0]
-        if self.preactivation and len(self.stages) > 3:
-            return f"pre-activation ResNet-{self.depth}"
-        if self.preactivation and self.stem and (self.block, self.shortcut) == ("basic", "projection"):
+        is_wide = self.stem and (self.block, {*self.shortcuts}) == ("basic", {"projection"})
+        if self.preactivation and is_wide and self.stem and len(self.stages) <= 3:
             return f"WRN-{self.depth - 1 + len(self.stages)}-{first.channels / self.stem.channels:g}"
         wide = BOTTLENECK_REDUCTION * first.bottleneck / first.channels if first.inner else 1
-        return f"ResNet-{self.depth}" if wide == 1 else f"wide ResNet-{self.depth}-{wide:g}"
+        return f"{order}ResNet-{self.depth}" if wide == 1 else f"{order}wide ResNet-{self.depth}-{wide:g}"
 
     @property
     def temperature(self) -> float:
@@ -297,10 +367,23 @@ class ArchitectureSpec:
     def twin(self) -> Self:
         """The same network without its shortcuts or, of a plain one, with identity shortcuts.
 
-        Identity shortcuts have no parameters, so `build` with one seed gives twins the same weights. Raises ValueError
-        where a plain network reduces channels, which no identity can.
+        Identity shortcuts have no parameters, so `build` with one seed gives twins the same weights; a shortcut's gain
+        goes with it. Raises ValueError where a plain network reduces channels, which no identity can, and for a network
+        whose branches start at 0 or are left out at times, which needs the shortcuts.
         """
-        return replace(self, shortcut="identity" if self.shortcut == "none" else "none")
+        if self.branch_start != "full":
+            raise ValueError(
+                f'branches that start at 0 (`branch_start` "{self.branch_start}") need a shortcut: without one each '
+                'block gives 0 and learns nothing; use "full" for a twin.'
+            )
+        if self.stochastic_depth:
+            raise ValueError(
+                "without its shortcut a block that `stochastic_depth` leaves out passes nothing on, and without "
+                "`stochastic_depth` the shortcuts are not the only difference; use 0 for a twin."
+            )
+        other: Shortcut = "identity" if self.shortcut == "none" else "none"
+        stages = tuple(replace(stage, shortcut=other) for stage in self.stages)
+        return replace(self, stages=stages, shortcut=other, shortcut_gain=1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its inverse. `NEWER_FIELDS` are left out where they have their default, so that

@@ -17,6 +17,7 @@ from explorer.views import (
     channel_weights,
     distances,
     enlarge,
+    extent,
     grad_cam,
     magnitude,
     profile,

@@ -8,22 +8,26 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network, describe
+from explorer.architectures.operators import Operation
+from explorer.attribution import cams
 from explorer.attribution.methods import BASELINES, METHODS, Value, Window, checked, windows_of
 from explorer.tracing import check_pass, read_only
+from explorer.views import enlarge
 
 Result = TypeVar("Result")
 
 _MEMORY = 2**28  # bytes of activations that a chunk of pictures may hold
+_HOOKS = r"\s*Setting (forward, )?backward hooks"  # Captum's warning, of which a private copy needs none
 _MOST_AT_ONCE = 32  # pictures of 32 × 32 gain nothing from larger chunks, which delay Stop
 
 
@@ -49,8 +53,9 @@ def seconds_per_pass(network: Network) -> float:
 class Attribution:
     """The contribution of each value of the normalised picture to the target's logit, for (> 0) or against it (< 0).
 
-    `values` is float32 (C, H, W), read-only. For Integrated Gradients `difference` is the logit of the picture minus
-    that of the baseline, and `delta` the sum of the values minus `difference`; both are None for other methods.
+    `values` is float32 (C, H, W), read-only, or (1, H, W) where a method makes one map of all channels. For Integrated
+    Gradients and DeepLIFT `difference` is the logit of the picture minus that of the baseline, and `delta` the sum of
+    the values minus `difference`; both are None for other methods.
     """
 
     method: str
@@ -61,8 +66,8 @@ class Attribution:
 
 
 def as_map(attribution: Attribution) -> np.ndarray:
-    """One float32 map (H, W): the sum over channels for Integrated Gradients and input × gradient (signed), the mean
-    for occlusion (signed; all channels are equal), the largest absolute value for the rest (>= 0)."""
+    """One float32 map (H, W): the sum over channels for Integrated Gradients, DeepLIFT and input × gradient (signed),
+    the mean for occlusion (signed; all channels are equal), the largest absolute value for the rest (>= 0)."""
     fold = METHODS[attribution.method].fold
     if fold == "largest":
         return np.abs(attribution.values).max(axis=0)
@@ -82,7 +87,8 @@ def explain(
 ) -> Generator[Share[Attribution], None, None]:
     """Progress, and last the `Attribution` of `image`, float32 (C, H, W), normalised, for a class `target`.
 
-    `parameters` are those of `parameters_of`, the defaults where one is missing; `seed` decides SmoothGrad's noise.
+    `parameters` are those of `parameters_of`, the defaults where one is missing; `seed` decides SmoothGrad's noise and
+    RISE's masks.
     Closing the generator ends the work. All passes run on a private frozen copy of `network`, which may be shared.
     Raises ValueError for an unknown method or parameter, one out of its range, and for what `trace` cannot explain.
     """
@@ -93,16 +99,29 @@ def explain(
     if method == "integrated_gradients":
         start = baseline(image, str(chosen["baseline"]))
         values = yield from _integrated(private, image, target, start, int(chosen["steps"]))
-        high, low = _scores(private, _tensor(private, np.stack([image, start])), target).tolist()
-        difference = high - low
-        delta = float(values.sum(dtype=np.float64)) - difference
+    elif method == "deep_lift":
+        start = baseline(image, str(chosen["baseline"]))
+        (values,) = deep_lift(private, image[None], start[None], [target])
     elif method == "smoothgrad":
         values = yield from _smooth(private, image, target, int(chosen["samples"]), float(chosen["noise"]), seed)
     elif method == "occlusion":
         windows = windows_of(image.shape, int(chosen["window"]), int(chosen["stride"]))
         values = yield from _occlusion(private, image, target, baseline(image, str(chosen["baseline"])), windows)
+    elif method == "rise":
+        values = yield from _rise(
+            private, image, target, int(chosen["masks"]), int(chosen["cells"]), float(chosen["kept"]), seed
+        )
+    elif method == "score_cam":
+        values = yield from _score_cam(private, image, target, str(chosen["layer"]))
+    elif method in cams.FROM_ARRAYS:
+        layer = layer_pass(private, image[None], [target], str(chosen["layer"]))
+        values = enlarge(cams.FROM_ARRAYS[method](layer.activation, layer.gradient)[0], image.shape[1:])[None]
     else:
         values = _captum(private, image, target, method, str(chosen.get("layer", "")))
+    if method in ("integrated_gradients", "deep_lift"):
+        high, low = _scores(private, _tensor(private, np.stack([image, start])), target).tolist()
+        difference = high - low
+        delta = float(values.sum(dtype=np.float64)) - difference
     yield Share(1.0, Attribution(method, target, read_only(values.astype(np.float32)), difference, delta))
 
 
@@ -152,11 +171,111 @@ def _occlusion(network: Network, image: np.ndarray, target: int, start: np.ndarr
     return total / covers
 
 
+def _rise(network: Network, image: np.ndarray, target: int, masks: int, cells: int, kept: float, seed: int) -> _Work:
+    """The mean of the masks, each weighed by the probability of the picture under it, over the share that they keep
+    (Petsiuk et al. 2018, equation 6)."""
+    draw = np.random.default_rng(seed)
+    total = np.zeros(image.shape[1:])
+    at_once = pictures_at_once(network.spec)
+    # One by one, so that the masks do not depend on the size of the chunks.
+    for first in range(0, masks, at_once):
+        count = min(at_once, masks - first)
+        drawn = np.concatenate([cams.random_masks(draw, 1, cells, kept, image.shape[1:]) for _ in range(count)])
+        found = probabilities(network, drawn[:, None] * image, target)
+        total += np.tensordot(found, drawn.astype(np.float64), 1)
+        yield Share(min(1.0, (first + at_once) / masks))
+    return total[None] / (masks * kept)
+
+
+def _score_cam(network: Network, image: np.ndarray, target: int, layer: str) -> _Work:
+    activation = layer_pass(network, image[None], [target], layer).activation[0]
+    masks = cams.channel_masks(activation, image.shape[1:])
+    scores = np.empty(len(masks))
+    at_once = pictures_at_once(network.spec)
+    for first in range(0, len(masks), at_once):
+        part = slice(first, first + at_once)
+        scores[part] = _scores(network, _tensor(network, masks[part, None] * image), target)
+        yield Share(min(1.0, (first + at_once) / len(masks)))
+    found = cams.weighted(activation, cams.score_weights(scores))
+    return enlarge(found, image.shape[1:])[None]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPass:
+    """One layer in a pass of N pictures: `activation` and `gradient` of each one's score, float32 (N, C, h, w), and the
+    gradient of the pictures, float32 (N, C, H, W)."""
+
+    activation: np.ndarray
+    gradient: np.ndarray
+    image_gradient: np.ndarray
+
+
+def layer_pass(network: Network, images: np.ndarray, targets: Sequence[int], layer: str) -> LayerPass:
+    """One forward and one backward pass of float32 pictures (N, C, H, W), each for its own target. The network is only
+    read, and may be shared."""
+    wanted = network.get_submodule(layer)
+    kept: list[Tensor] = []
+
+    def run(module: nn.Module, *inputs: object) -> Tensor:
+        output: Tensor = module(*inputs)
+        if module is wanted:
+            kept.append(output)
+        return output
+
+    with torch.enable_grad():
+        x = _tensor(network, images).requires_grad_()
+        logits = network(x, run)
+        score = logits[range(len(images)), list(targets)].sum()
+        gradients = torch.autograd.grad(score, [kept[0], x])
+    values = [each.numpy(force=True) for each in (kept[0], *gradients)]
+    if getattr(wanted, "channels_last", False):  # as some layers of an ONNX network have them
+        values[:2] = [np.moveaxis(each, -1, 1) for each in values[:2]]
+    return LayerPass(*values)
+
+
+def guided_gradients(network: Network, images: np.ndarray, targets: Sequence[int]) -> np.ndarray:
+    """Captum's Guided Backprop of float32 pictures (N, C, H, W), each for its own target, float32 of that shape.
+    `network` is hooked meanwhile: a private copy."""
+    return _through_captum(network, "GuidedBackprop", images, targets)
+
+
+def deep_lift(network: Network, images: np.ndarray, starts: np.ndarray, targets: Sequence[int]) -> np.ndarray:
+    """Captum's DeepLift, by the rescale rule, of float32 pictures (N, C, H, W) against the baselines `starts`, each for
+    its own target, float32 of that shape. `network` is hooked and changed: a private copy, of a spec in which each
+    operation has a rule (`methods.without_rule`)."""
+    for module in list(network.modules()):
+        if isinstance(module, Operation) and module.operator == "MaxPool":
+            _show_pooling(module)
+    return _through_captum(network, "DeepLift", images, targets, _tensor(network, starts))
+
+
+def _show_pooling(pooling: Operation) -> None:
+    """Has torch's own module compute a max pooling of an ONNX network: Captum hooks modules by their type."""
+    attributes = pooling.attributes
+    pool = nn.MaxPool2d(attributes["kernel"], attributes["strides"], attributes["pads"][:2])
+    pooling.add_module("pool", pool)
+    pooling.function = lambda x, **_: pool(x)
+
+
+def _through_captum(
+    network: Network, kind: str, images: np.ndarray, targets: Sequence[int], *baselines: Tensor
+) -> np.ndarray:
+    from captum import attr  # here: it takes 0.4 s, and brings matplotlib
+
+    # `catch_warnings` would change state of all threads.
+    warnings.filterwarnings("ignore", message=_HOOKS)
+    x = _tensor(network, images).requires_grad_()
+    with torch.enable_grad():
+        target = torch.tensor(list(targets), device=network.device)
+        values: Tensor = getattr(attr, kind)(network).attribute(x, *baselines, target=target)
+    return values.numpy(force=True)
+
+
 def _captum(network: Network, image: np.ndarray, target: int, method: str, layer: str) -> np.ndarray:
     from captum import attr  # here: it takes 0.4 s, and brings matplotlib
 
     # `catch_warnings` would change state of all threads.
-    warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU activations")
+    warnings.filterwarnings("ignore", message=_HOOKS)
     x = _tensor(network, image[None]).requires_grad_()
     with torch.enable_grad():
         if method == "guided_grad_cam":
@@ -199,6 +318,13 @@ def _scores(network: Network, batch: Tensor, target: int) -> np.ndarray:
     """The target's logit of each picture, float64 (N,)."""
     with torch.no_grad():
         return network(batch)[:, target].numpy(force=True).astype(np.float64)
+
+
+@torch.no_grad()
+def probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
+    """The target's probability of each picture, float64 (N,)."""
+    logits: Tensor = network(_tensor(network, batch))
+    return (logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy()
 
 
 def _gradients(network: Network, batch: Tensor, target: int) -> np.ndarray:

@@ -8,11 +8,10 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from explorer.architectures import Network, build
-from explorer.attribution.explanation import Share, baseline, pictures_at_once
+from explorer.attribution.explanation import Share, baseline, pictures_at_once, probabilities
 from explorer.tracing import check_pass, read_only
 from explorer.views import enlarge
 
@@ -104,17 +103,11 @@ def perturbation_curve(
         for first in range(0, steps + 1, at_once):
             exchanged = rank.reshape(size) < counts[first : first + at_once, None, None]  # (n, H, W)
             batch = np.where(exchanged[:, None], after, before).astype(np.float32)
-            curves[row, first : first + at_once] = _probabilities(network, batch, target)
+            curves[row, first : first + at_once] = probabilities(network, batch, target)
             done = row * (steps + 1) + min(first + at_once, steps + 1)
             yield Share(done / curves.size)
     read_only(curves)
     yield Share(1.0, PerturbationCurve(kind, start, counts / map_values.size, curves[0], curves[1:]))
-
-
-@torch.no_grad()
-def _probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
-    logits: Tensor = network(torch.from_numpy(batch).to(network.device))
-    return (logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +148,8 @@ def cascading_randomisation(
     """
     if most < 1:
         raise ValueError(f"`most` must be at least 1 step, received {most}.")
-    randomised = copy.deepcopy(network).freeze()
+    randomised, groups = copy.deepcopy(network).freeze(), groups_from_head(network)
     random = build(network.spec, _UNTRAINED + seed, network.device)
-    groups = [group[::-1] for group in reversed(_layers(network))]
     count = min(most, len(groups))
     steps = [
         tuple(name for group in groups[i * len(groups) // count : (i + 1) * len(groups) // count] for name in group)
@@ -182,8 +174,18 @@ def cascading_randomisation(
     )
 
 
-def _layers(network: Network) -> list[list[str]]:
-    """The names of each layer with weights and the norm that follows it, from the first to the last."""
+def partly_random(network: Network, count: int, seed: int = 0) -> Network:
+    """A private frozen copy whose last `count` layers with weights, and the norms behind them, have initial values, as
+    in `cascading_randomisation`."""
+    randomised, random = copy.deepcopy(network).freeze(), build(network.spec, _UNTRAINED + seed, network.device)
+    for names in groups_from_head(network)[:count]:
+        for name in names:
+            randomised.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
+    return randomised
+
+
+def groups_from_head(network: Network) -> list[list[str]]:
+    """The names of each layer with weights and of the norm that follows it, from the last layer to the first."""
     groups: list[list[str]] = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -192,7 +194,7 @@ def _layers(network: Network) -> list[list[str]]:
             if not groups:  # a norm of the picture itself
                 groups.append([])
             groups[-1].append(name)
-    return groups
+    return [group[::-1] for group in reversed(groups)]
 
 
 def _map(

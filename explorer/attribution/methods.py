@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from explorer.architectures import ArchitectureSpec, describe
+from explorer.architectures.graph import GraphNode, GraphSpec
 from explorer.architectures.spec import check_number
 from explorer.tracing import STRIP_KINDS
 
@@ -34,13 +35,19 @@ class Method:
     """A method, and in one sentence what it `shows`.
 
     `fold` says how `as_map` makes (C, H, W) one map: the "sum" over channels, signed; the "largest" absolute value,
-    >= 0; the "mean", signed. `captum` names the class of `captum.attr` that does the whole work, where there is one.
+    >= 0; the "mean", signed; "single" where there is one map for all channels, >= 0. `captum` names the class of
+    `captum.attr` that does the whole work, where there is one.
     """
 
     title: str
     shows: str
-    fold: Literal["sum", "largest", "mean"]
+    fold: Literal["sum", "largest", "mean", "single"]
     captum: str | None = None
+
+    @property
+    def signed(self) -> bool:
+        """Whether its map holds evidence against the class too."""
+        return self.fold in ("sum", "mean")
 
 
 METHODS: dict[str, Method] = {
@@ -82,7 +89,46 @@ METHODS: dict[str, Method] = {
         "sum",
         captum="InputXGradient",
     ),
+    "deep_lift": Method(
+        "DeepLIFT",
+        "How much of the score's difference from an image without content each pixel accounts for. Each activation "
+        "passes its difference back in proportion, not by the slope (Shrikumar et al. 2017).",
+        "sum",
+    ),
+    "grad_cam_pp": Method(
+        "Grad-CAM++",
+        "Grad-CAM of a layer with other channel weights: only gradients that support the class count, and places of "
+        "several objects count alike (Chattopadhay et al. 2018).",
+        "single",
+    ),
+    "layer_cam": Method(
+        "LayerCAM",
+        "The feature maps of a layer, each pixel weighed by its own positive gradient, so that early layers keep their "
+        "detail (Jiang et al. 2021).",
+        "single",
+    ),
+    "score_cam": Method(
+        "Score-CAM",
+        "The feature maps of a layer, each weighed by the score of the image that it masks: no gradient takes part "
+        "(Wang et al. 2020).",
+        "single",
+    ),
+    "eigen_cam": Method(
+        "Eigen-CAM",
+        "The pattern that the feature maps of a layer share most: their first principal component. It is the same for "
+        "every class (Muhammad and Yeasin 2020).",
+        "single",
+    ),
+    "rise": Method(
+        "RISE",
+        "The mean probability of the class over random masks that leave the pixel visible: the network only predicts "
+        "(Petsiuk et al. 2018).",
+        "single",
+    ),
 }
+
+LAYERED = frozenset({"guided_grad_cam", "grad_cam_pp", "layer_cam", "score_cam", "eigen_cam"})
+"""Methods whose only parameter is a layer with feature maps."""
 
 BASELINES = ("mean", "blur")
 _BASELINE = Parameter(
@@ -108,15 +154,28 @@ def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
             Parameter("samples", "Samples", samples, 50, 2, 300),
             Parameter("noise", "Noise", noise, 0.15, 0.01, 0.5),
         )
-    if method == "guided_grad_cam":
+    if method in LAYERED:
         layers = [
             layer
             for layer in describe(spec).layers
             if layer.kind in STRIP_KINDS and len(layer.output_shape) == 3 and math.prod(layer.output_shape[1:]) > 1
         ]
         names = tuple(layer.name for layer in layers)
-        meaning = "The layer whose Grad-CAM marks the place: late ones know classes best, early ones see most sharply."
+        map_of = "Grad-CAM marks the place" if method == "guided_grad_cam" else "feature maps are weighed"
+        meaning = f"The layer whose {map_of}: late ones know classes best, early ones see most sharply."
         return (Parameter("layer", "Layer", meaning, names[-1], choices=names),) if names else ()
+    if method == "deep_lift":
+        return (_BASELINE,)
+    if method == "rise":
+        masks = "How many random masks are averaged: fewer leave more noise in the map."
+        cells = "Cells of a mask's grid each way: more mark smaller places and need more masks."
+        kept = "The share of each image that stays visible."
+        side = min(spec.input_shape[1:])
+        return (
+            Parameter("masks", "Masks", masks, 500, 20, 8000),
+            Parameter("cells", "Cells", cells, min(7, side), 1, min(16, side)),
+            Parameter("kept", "Visible", kept, 0.5, 0.1, 0.9),
+        )
     if method == "occlusion":
         side = min(spec.input_shape[1:])
         window = max(1, side // 4)
@@ -132,10 +191,50 @@ def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
 
 def note(method: str, spec: ArchitectureSpec) -> str | None:
     """A caveat on this method's maps for networks of this spec, in one sentence, or None."""
+    if method == "eigen_cam":
+        return "The map does not depend on the explained class: it shows what stands out to this layer."
+    if method == "rise":
+        return "No value is 0 here: a place that does not matter has the mean probability of all masked images."
     if not method.startswith("guided") or spec.activation == "relu":
         return None
     plain = "the plain gradient" if method == "guided_backprop" else "Grad-CAM times the plain gradient"
     return f"This network's activation is {spec.activation_name}, and only ReLU can be guided: this map is {plain}."
+
+
+def without_rule(spec: ArchitectureSpec) -> str:
+    """The operation of a network for which DeepLIFT has no rule, in the user's words; "" where each has one.
+
+    Differences pass through linear operations as gradients do. Of the others Captum has rules for these activations,
+    and for max pooling; a network from an ONNX file has only ReLU and max pooling as torch's own modules.
+    """
+    if isinstance(spec, GraphSpec):
+        return next((node.operator for node in spec.nodes if not _has_rule(node)), "")
+    return "" if spec.activation in _RESCALED else spec.activation_name
+
+
+_RESCALED = frozenset({"relu", "leaky_relu", "elu", "tanh", "sigmoid"})
+_PASSED_ON = frozenset(
+    "Add Sub Conv ConvTranspose Linear Relu Flatten Residual BothSigns Sum Mean Neg BatchNormalization".split()
+    + "AveragePool ReduceMean ReduceSum Concat Slice Select Pad Reshape Transpose Expand Tile Resize".split()
+    + ["DepthToSpace", "SpaceToDepth"]
+)
+_LINEAR_IN_ONE = frozenset({"Mul", "Div", "MatMul"})
+"""Linear where only one factor depends on the picture."""
+
+
+def _has_rule(node: GraphNode) -> bool:
+    if node.operator == "MaxPool":
+        return simple_max_pool(node.attributes)
+    if node.operator == "Div" and node.inputs[0] not in node.tensors:
+        return False
+    return node.operator in _PASSED_ON or (node.operator in _LINEAR_IN_ONE and len(node.tensors) == 1)
+
+
+def simple_max_pool(attributes: Mapping[str, Any]) -> bool:
+    """Whether torch's own module computes this max pooling: equal margins on opposite sides, no dilation."""
+    pads, kernel = list(attributes["pads"]), attributes["kernel"]
+    even = pads[:2] == pads[2:] and all(2 * pad <= side for pad, side in zip(pads, kernel, strict=False))
+    return even and list(attributes["dilations"]) == [1, 1] and not attributes["ceil"]
 
 
 @dataclass(frozen=True)
@@ -159,14 +258,23 @@ def cost(method: str, spec: ArchitectureSpec, parameters: Mapping[str, Value] = 
         return Cost(int(chosen["samples"]), int(chosen["samples"]))
     if method == "occlusion":
         return Cost(1 + len(windows_of(spec.input_shape, int(chosen["window"]), int(chosen["stride"]))), 0)
+    if method == "rise":
+        return Cost(int(chosen["masks"]), 0)
+    if method == "score_cam":
+        channels = next(each.output_shape[0] for each in describe(spec).layers if each.name == chosen["layer"])
+        return Cost(1 + channels, 1)
+    if method == "deep_lift":  # the picture and the baseline; both once more for their scores
+        return Cost(4, 2)
     return Cost(2, 2) if method == "guided_grad_cam" else Cost(1, 1)
 
 
 def checked(method: str, spec: ArchitectureSpec, parameters: Mapping[str, Value]) -> dict[str, Value]:
     """Every parameter of the method: the given ones, and the defaults of the others."""
     known = {parameter.name: parameter for parameter in parameters_of(method, spec)}
-    if method == "guided_grad_cam" and not known:
-        raise ValueError("`guided_grad_cam` needs a layer with feature maps, this network has none; choose another.")
+    if method in LAYERED and not known:
+        raise ValueError(f"`{method}` needs a layer with feature maps, this network has none; choose another.")
+    if method == "deep_lift" and (reason := without_rule(spec)):
+        raise ValueError(f"DeepLIFT has no rule for {reason}, which {spec.name} has; choose another method.")
     for name, value in parameters.items():
         if name not in known:
             raise ValueError(f"`{name}` is no parameter of {method}; it takes {', '.join(known) or 'none'}.")

@@ -1,4 +1,7 @@
-"""From typed arguments to values. Every function raises ValueError or OSError for arguments that it cannot use."""
+"""From typed arguments to values. Every function raises ValueError or OSError for arguments that it cannot use.
+
+One file: each option stands beside the function that reads it.
+"""
 
 import argparse
 import json
@@ -7,13 +10,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import numpy as np
 
 from explorer import checkpoints, weights_import
 from explorer.architectures import ArchitectureSpec, Intervention
 from explorer.architectures.interventions import SEPARATOR, parse_all
+from explorer.architectures.spec import VARIANTS, BlockKind, BranchStart
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, Split, folders, shapes
@@ -73,9 +77,55 @@ def add_network(parser: argparse.ArgumentParser, names: str) -> None:
     parser.add_argument(
         "--spec", metavar="FILE", help="instead: a JSON file as `describe NAME --json` prints it, edited"
     )
+    group = parser.add_argument_group("changes of the network")
+    group.add_argument("--block", choices=get_args(BlockKind), help="what a stage repeats")
+    group.add_argument(
+        "--shortcuts",
+        metavar="KIND,KIND",
+        help="none, identity or projection, once for all stages or once for each: none,identity,identity is a hybrid",
+    )
+    group.add_argument(
+        "--preactivation", action="store_true", help="norm and activation in front of each convolution (He et al. 2016)"
+    )
+    group.add_argument("--shortcut-gain", type=float, metavar="X", help="a fixed factor of every shortcut")
+    group.add_argument(
+        "--branch-start",
+        choices=get_args(BranchStart),
+        help="gain: each branch has a learned factor that starts at 0 (SkipInit, ReZero); gamma: the weight of its "
+        "last norm starts at 0",
+    )
+    group.add_argument(
+        "--stochastic-depth",
+        type=float,
+        metavar="X",
+        help="share of the steps that leave out the last branch, and earlier ones less often (Huang et al. 2016)",
+    )
+
+
+def network_changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that change a network, by the name of their field, as far as they were typed."""
+    names = ("block", "shortcuts", "preactivation", *VARIANTS)
+    return {name: value for name in names if (value := getattr(arguments, name, None)) not in (None, False)}
 
 
 def named_spec(arguments: argparse.Namespace) -> tuple[str, ArchitectureSpec]:
+    """The network that is asked for, with its changes."""
+    name, spec = _unchanged(arguments)
+    changes = network_changes(arguments)
+    kinds = changes.pop("shortcuts", "").split(",")
+    if kinds != [""]:
+        if len(kinds) not in (1, len(spec.stages)):
+            raise ValueError(
+                f"`--shortcuts` must name one kind for all stages or {len(spec.stages)}, one for each; received "
+                f"{len(kinds)}."
+            )
+        of_each: Any = kinds * len(spec.stages) if len(kinds) == 1 else kinds
+        stages = zip(spec.stages, of_each, strict=True)
+        changes["stages"] = tuple(replace(stage, shortcut=kind.strip()) for stage, kind in stages)
+    return name, replace(spec, **changes) if changes else spec
+
+
+def _unchanged(arguments: argparse.Namespace) -> tuple[str, ArchitectureSpec]:
     if (arguments.name is None) == (arguments.spec is None):
         raise ValueError("give either a NAME or `--spec FILE`; `describe --list` lists the presets.")
     if arguments.spec is None:

@@ -14,12 +14,15 @@ from explorer.cli import (
     data,
     ensembles,
     experiments,
+    folding,
     geometry,
     lesions,
     networks,
     pictures,
     probing,
+    study,
     training,
+    trust,
     units,
     weights,
 )
@@ -36,11 +39,14 @@ COMMANDS = (
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
     ("ensemble", ensembles.ensemble_arguments, ensembles.measure_ensemble),
+    ("fold", folding.fold_arguments, folding.fold_network),
     ("geometry", geometry.geometry_arguments, geometry.measure_geometry),
+    ("trust", trust.trust_arguments, trust.measure_trust),
     ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
     ("unit", units.unit_arguments, units.describe_unit),
+    ("study", study.study_arguments, study.run_study),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),
@@ -61,9 +67,9 @@ def parser() -> Parser:
         prog="python -m explorer",
         description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at an image.",
         epilog="`COMMAND --help` shows all options of one. Each prints text or, with --json, one JSON document; "
-        "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN. `torchrun "
-        "--nproc-per-node N -m explorer train …` trains in N processes that share each batch. Exit status: 0; 1 "
-        "where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong use, with one "
+        "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN, `study DIR` a study. "
+        "`torchrun --nproc-per-node N -m explorer train …` trains in N processes that share each batch. Exit status: "
+        "0; 1 where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong use, with one "
         "sentence on stderr; 130 after Ctrl-C; 141 where the reader closes the output before its end.",
     )
     parser.add_argument("--version", action="version", version=__version__)

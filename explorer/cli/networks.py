@@ -30,6 +30,10 @@ def describe_network(arguments: argparse.Namespace) -> CommandResult:
         name, spec = inputs.named_spec(arguments)
         if arguments.spec is None:
             facts = {key: getattr(PRESETS[name], key) for key in ("title", "note", "training")}
+        if inputs.network_changes(arguments):
+            facts = {}  # those are of the preset as it is
+    elif inputs.network_changes(arguments):
+        raise ValueError(f"{name!r} is no preset, and only a preset or a `--spec` can be changed by options.")
     elif name in checkpoints.pinned() or Path(name).exists():
         checkpoint = inputs.checkpoint(name)
         spec = checkpoint.spec

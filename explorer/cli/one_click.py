@@ -31,6 +31,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     others = [name for name in given if name not in _OPTIONS]
     others += [name for name in ("name", "spec", "size", "threads") if getattr(arguments, name) is not None]
     others += [name for name in ("twin", "grey") if getattr(arguments, name)]
+    others += inputs.network_changes(arguments)
     others += ["data"] if arguments.data != "shapes" else []
     if others:
         raise ValueError(

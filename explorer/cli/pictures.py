@@ -2,13 +2,14 @@
 
 import argparse
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from explorer.architectures.interventions import as_text
-from explorer.attribution import profile, raw_arrays, top_classes
+from explorer.attribution import METHODS, as_map, explain, note, profile, raw_arrays, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import describe_classes, heading, notes_block, percent, table
@@ -61,6 +62,16 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help=f"change the picture first, as in a link: x3_rotation-12.5; each of {', '.join(RANGES)}",
     )
+    parser.add_argument(
+        "--signed", action="store_true", help="Grad-CAM before its ReLU: negative where a layer opposes the class"
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        choices=METHODS,
+        help="also the map of a method, with its default parameters (repeatable)",
+    )
     parser.add_argument("--out", metavar="FILE", help="save activations, gradients and cams of these layers as .npz")
 
 
@@ -77,8 +88,6 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
     image = inputs.image(picture, checkpoint, arguments.frame, dials)
     seen = trace(checkpoint.network, image, target, kinds, interventions=change)
-    if out:
-        _save(seen, names, out, as_text(change))
     top = _top(seen, checkpoint)
     layers = [
         {
@@ -88,11 +97,13 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
             "activation_magnitude": layer.activation_magnitude,
             "gradient_magnitude": layer.gradient_magnitude,
             "cam_maximum": float(layer.cam.max()),
+            **({"cam_minimum": float(layer.signed_cam.min())} if arguments.signed else {}),
             "strongest": layer.strongest,
             "zero_reason": layer.zero_reason,
         }
         for layer in profile(seen)
     ]
+    made = [_explained(checkpoint, seen, method) for method in dict.fromkeys(arguments.method)]
     document = {
         "checkpoint": arguments.checkpoint,
         "class_names": list(names),
@@ -104,11 +115,16 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         "target": names[seen.target],
         "score": float(seen.logits[seen.target]),
         "layers": layers,
+        "signed": arguments.signed,
+        "methods": [{name: value for name, value in found.items() if name != "map"} for found in made],
         "file": str(out) if out else None,
     }
     if assumed := inputs.assumptions(checkpoint):
         document["assumed"] = assumed
-    header = ("layer", "kind", "shape", "activation", "gradient", "cam maximum", "why zero")
+    if out:
+        _save(seen, names, out, as_text(change), arguments.signed, {found["method"]: found["map"] for found in made})
+    minimum = ["cam minimum"] if arguments.signed else []
+    header = ("layer", "kind", "shape", "activation", "gradient", "cam maximum", *minimum, "why zero")
     rows = [[value for key, value in layer.items() if key != "strongest"] for layer in layers]
     lines = [heading(arguments.picture, picture), *_probabilities(top), *notes_block(picture.notes)]
     lines += [f"Changed: {dials.in_words()}."] if dials != REST else []
@@ -120,15 +136,46 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         f"What supports {names[seen.target]!r}:",
         "",
         *table(header, rows),
+        *_methods_block(made),
+        *(["Note: methods explain the network without the changes."] if made and change else []),
     ]
     return document, [*lines, *(["", f"The arrays are in {out}."] if out else [])]
 
 
-def _save(seen: Trace, names: tuple[str, ...], out: Path, change: str) -> None:
-    """An .npz with `activations/LAYER`, `gradients/LAYER`, `cams/LAYER` (raw, (H, W)), and the pass as a whole, with
-    the `change` that was made."""
+def _explained(checkpoint: Checkpoint, seen: Trace, method: str) -> dict[str, Any]:
+    """The map of a method of the untouched network, and where it is largest. Raises ValueError as `explain` does."""
+    *_, last = explain(checkpoint.network, seen.image, seen.target, method)
+    assert last.result is not None
+    values = as_map(last.result)
+    row, column = (int(place) for place in np.unravel_index(values.argmax(), values.shape))
+    return {
+        "method": method,
+        "title": METHODS[method].title,
+        "minimum": float(values.min()),
+        "maximum": float(values.max()),
+        "row": row,
+        "column": column,
+        "note": note(method, checkpoint.spec),
+        "map": values,
+    }
+
+
+def _methods_block(made: Sequence[dict[str, Any]]) -> list[str]:
+    if not made:
+        return []
+    rows = [[each["title"], each["minimum"], each["maximum"], each["row"], each["column"]] for each in made]
+    lines = ["", *table(("method", "minimum", "maximum", "row of the maximum", "column"), rows)]
+    return [*lines, *notes_block([f"{each['title']}: {each['note']}" for each in made if each["note"]])]
+
+
+def _save(
+    seen: Trace, names: tuple[str, ...], out: Path, change: str, signed: bool, maps: Mapping[str, np.ndarray]
+) -> None:
+    """An .npz with `activations/LAYER`, `gradients/LAYER`, `cams/LAYER` (raw, (H, W)), `maps/METHOD`, and the pass as a
+    whole, with the `change` that was made."""
     content, about = io.BytesIO(), {"class_names": np.array(names), "change": np.array(change)}
-    np.savez(content, **raw_arrays(seen, seen.names), **about)  # type: ignore[arg-type]
+    arrays = raw_arrays(seen, seen.names, signed) | {f"maps/{name}": values for name, values in maps.items()}
+    np.savez(content, **arrays, **about)  # type: ignore[arg-type]
     write_atomically(out, content.getvalue())
 
 

@@ -124,7 +124,7 @@ def object_shares(
         explained = order[split.labels[index]] if target == "label" else None
         traced = trace(checkpoint.network, image, explained)
         layers = {layer.name: grad_cam(layer) for layer in traced.layers if layer.is_spatial}
-        mask = _as_seen(checkpoint, split.masks[index])
+        mask = as_seen(checkpoint, split.masks[index])
         found = [share_on_object(cam, mask) for cam in layers.values()]
         shares.append([np.nan if share is None else share for share in found])
         covered.append(mask.mean())
@@ -146,7 +146,7 @@ def object_shares(
     )
 
 
-def _as_seen(checkpoint: Checkpoint, mask: np.ndarray) -> np.ndarray:
+def as_seen(checkpoint: Checkpoint, mask: np.ndarray) -> np.ndarray:
     """The mask, bool (H, W), cut and resized as the picture is for the network: bool (height, width)."""
     _, height, width = checkpoint.spec.input_shape
     picture = np.repeat(mask[:, :, None] * np.uint8(255), 3, axis=2)

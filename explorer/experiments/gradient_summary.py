@@ -165,7 +165,7 @@ def remarks(subjects: Sequence[NetworkGradients], what: Quantity = "weights", sa
             f"The last {_unit(what)} of {name} receives exactly 0": found.last_zero,
             f"The gradient of {name} is no finite number": found.not_finite,
         }
-        causes = [f": {_cause(sizes)}" if zeros else "", "", ""]
+        causes = [f": {_cause(sizes)}" if zeros else "", _branch_cause(subject.spec), ""]
         for (words, count), cause in zip(counted.items(), causes, strict=True):
             if count:
                 said.append(f"{words} in {sizes.precision}, in {count} of {found.n} {sample}s{cause}.")
@@ -179,6 +179,13 @@ def _cause(measured: GradientBand) -> str:
     size, index = max((float(row[index]), index) for row, index in zip(rows, nearest, strict=True))
     edge = torch.finfo(getattr(torch, measured.precision)).tiny * NEAR_UNDERFLOW
     return f"{'it underflows' if size < edge else 'no underflow'}, for {measured.layers[index]} has {number(size)}"
+
+
+def _branch_cause(spec: ArchitectureSpec) -> str:
+    """Why a branch at the end may have exactly 0."""
+    if spec.branch_start != "full":
+        return ": its branches start at 0, so nothing in them has a gradient in the first step"
+    return ": a training step may leave its branch out" if spec.stochastic_depth else ""
 
 
 def verdict(network: NetworkGradients, guess: Guess) -> str:

@@ -21,10 +21,10 @@ PartOfBlock = Literal["input", "branch", "shortcut", "sum", "output"]
 class BlockAnatomy:
     """One block for one picture: activation(F(x) + s(x)), and its gradient, all read-only float32.
 
-    `input` is x, (C, H, W). `branch` is F(x), `shortcut` s(x), `sum` both together before the last activation, and
-    `output` what follows it, each (C', H', W'); of a block that is not `activated` that is the sum itself. `kind` says
-    what s is: "identity" (x itself), "padded" (option A where shapes change: fewer pixels, zeros for new channels) or
-    "projection" (a 1×1 convolution).
+    `input` is x, (C, H, W). `branch` is F(x) and `shortcut` s(x), with their gains where they have some. `sum` is both
+    together before the last activation, and `output` what follows it, each (C', H', W'); of a block that is not
+    `activated` that is the sum itself. `kind` says what s is: "identity" (x itself), "padded" (option A where shapes
+    change: fewer pixels, zeros for new channels) or "projection" (a 1×1 convolution).
 
     `input_gradient`, (C, H, W), is that of the target's logit with respect to x; `through_shortcut` and
     `through_branch` come back on either way, each computed on its own, and sum to it.

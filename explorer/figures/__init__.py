@@ -53,6 +53,7 @@ from explorer.figures.gradients import (
 )
 from explorer.figures.lesions import all_places, lesion_chart, lesion_loss_chart, pairs_chart, sets_chart
 from explorer.figures.network_diagram import network_drawing
+from explorer.figures.pointing import pointing_chart
 from explorer.figures.raster import (
     DIVERGING,
     SEQUENTIAL,

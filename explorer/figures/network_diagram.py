@@ -26,6 +26,7 @@ _KINDS = {
     "block": ("block", 0.5),
     "norm": ("BatchNorm", 0.12),
     "activation": ("activation", 0.9),
+    "gain": ("gain", 0.6),
     "pool": ("pooling", 0.4),
     "linear": ("fully connected", 0.8),
 }
@@ -48,7 +49,7 @@ class _Palette:
 
     def line(self, kind: str) -> str:
         """Grey outside of the blocks, where plain and residual networks are the same."""
-        return self.colour if kind in ("conv", "block", "norm", "activation") else GREY
+        return self.colour if kind in ("conv", "block", "norm", "activation", "gain") else GREY
 
 
 _BASES = {"light": "#FFFFFF", "dark": "#0D1113"}
@@ -81,6 +82,7 @@ def network_drawing(
         _main_path(drawn),
         *_boxes(drawn, palette, names, legend),
         *_shortcuts(drawn, palette, legend),
+        *_shortcut_gains(drawn, palette, spec.shortcut_gain, legend),
         _labels(drawn, labels, palette),
         _points(drawn, names),
     ]
@@ -167,6 +169,20 @@ def _shortcuts(drawn: DiagramLayout, palette: _Palette, legend: bool) -> list[go
         zeros = [0] * len(drawn.sums)
         traces.append(_silent(drawn.sums, zeros, mode="markers", marker=marker, name="sum", showlegend=legend))
     return traces
+
+
+def _shortcut_gains(drawn: DiagramLayout, palette: _Palette, gain: float, legend: bool) -> list[go.Scatter]:
+    """A diamond on each shortcut that is multiplied by a number."""
+    if not drawn.gains:
+        return []
+    x, y = zip(*drawn.gains, strict=True)
+    marker = {
+        "symbol": "diamond",
+        "size": 10 if drawn.detailed else 6,
+        "color": palette.base,
+        "line": {"color": palette.colour, "width": 1.5},
+    }
+    return [_silent([*x], [*y], mode="markers", marker=marker, name=f"shortcut × {gain:g}", showlegend=legend)]
 
 
 def _labels(drawn: DiagramLayout, labels: Sequence[str], palette: _Palette) -> go.Scatter:

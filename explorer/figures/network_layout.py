@@ -34,7 +34,7 @@ Path = tuple[list[float | None], list[float | None]]  # x and y; None ends a lin
 @dataclass
 class DiagramPart:
     """A block or a single layer; `shape` is that of its input. `shortcut` is the kind of a block's, and `branches` is
-    how many join the main one at its end."""
+    how many join the main one at its end. A block that is `preactivated` has no activation behind its sum."""
 
     shape: tuple[int, ...]
     layers: list[LayerDescription]
@@ -43,6 +43,7 @@ class DiagramPart:
     on_shortcut: list[LayerDescription] = field(default_factory=list)
     shortcut: str = ""
     branches: int = 0
+    preactivated: bool = False
 
 
 @dataclass
@@ -73,6 +74,7 @@ class DiagramLayout:
     shortcuts: dict[str, Path] = field(default_factory=lambda: defaultdict(lambda: ([], [])))
     sums: list[float] = field(default_factory=list)
     projections: list[tuple[float, float]] = field(default_factory=list)
+    gains: list[tuple[float, float]] = field(default_factory=list)
     words: list[tuple[float, str]] = field(default_factory=list)
     points: list[tuple[float, float, LayerDescription]] = field(default_factory=list)
 
@@ -155,6 +157,7 @@ def _groups(description: Description, detailed: bool) -> list[Group]:
             part.width = _width(part, detailed)
             if part.is_block:
                 part.shortcut, part.branches = _ways_of(spec, part)
+                part.preactivated = spec.preactivation
     return groups
 
 
@@ -267,13 +270,18 @@ def _draw_layers(drawn: DiagramLayout, part: DiagramPart, x: float) -> None:
     x += 0.3
     top = 0.0
     for layer in _branch(part):
+        if part.preactivated and part.shortcut == "projection" and layer.name.endswith(".conv1"):
+            start = x  # a projection takes what the first activation gives
         top = max(top, drawn.height(layer.output_shape) / 2)
         word = f"{layer.kernel}, {layer.output_shape[0]}" if layer.kind == "conv" else ""
         width = _WIDTHS.get(layer.kind, _SLIM)
         drawn.layer(layer, layer.kind, x, width, word)
         x += width
     _draw_shortcut(drawn, part, start, x + _SUM_WIDTH / 2, top + JUMP)
-    drawn.layer(part.layers[-1], "activation", x + _SUM_WIDTH, _WIDTHS["activation"])
+    if not part.preactivated:
+        drawn.layer(part.layers[-1], "activation", x + _SUM_WIDTH, _WIDTHS["activation"])
+    elif not part.shortcut:
+        drawn.points.append((x + _SUM_WIDTH / 2, 0.0, part.layers[-1]))
 
 
 def _draw_block(drawn: DiagramLayout, part: DiagramPart, x: float) -> None:
@@ -281,7 +289,9 @@ def _draw_block(drawn: DiagramLayout, part: DiagramPart, x: float) -> None:
     height = drawn.height(part.layers[-1].output_shape)
     left = x + 0.12
     drawn.box("block", left, _BLOCK_WIDTH, height / 2)
-    inside = [*_branch(part), part.layers[-1]]
+    inside = _branch(part)
+    if not (part.preactivated and part.shortcut):  # else the sum is the block's output
+        inside.append(part.layers[-1])
     for index, layer in enumerate(inside):
         drawn.points.append((left + _BLOCK_WIDTH / 2, height * (0.5 - (index + 0.5) / len(inside)), layer))
     end = left + _BLOCK_WIDTH + (_BLOCK_SUM_WIDTH - 0.12) / 2
@@ -299,7 +309,10 @@ def _draw_shortcut(drawn: DiagramLayout, part: DiagramPart, start: float, end: f
     if part.shortcut == "projection":
         drawn.projections.append((round((start + end) / 2, 3), round(top, 1)))
     for index, layer in enumerate(on_it, start=1):
-        drawn.points.append((start + (end - start) * index / (len(on_it) + 1), top, layer))
+        place = start + (end - start) * index / (len(on_it) + 1)
+        drawn.points.append((place, top, layer))
+        if layer.kind == "gain":
+            drawn.gains.append((round(place, 3), round(top, 1)))
     drawn.sums.append(round(end, 3))
     sums = [layer for layer in part.layers if layer.kind == "sum"]
     drawn.points.append((end, 0.0, (sums or part.layers)[-1]))  # with preactivation the sum is the block's output

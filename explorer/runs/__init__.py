@@ -22,9 +22,12 @@ from explorer.runs.execution import execute, execute_beside
 from explorer.runs.log import RunLog
 from explorer.runs.queue import (
     MAX_WAITING,
+    QueueFull,
     Status,
     any_alive,
     delete,
+    is_alive,
+    prepare,
     resume,
     status,
     stop,

@@ -59,7 +59,9 @@ class Request:
     `specs` are one or two networks to train together (`ArchitectureSpec.to_dict`), `config` a
     `TrainingConfig.to_dict`. `data` is {"kind": "shapes", "size": 16, "classes": ["ring", "star"]} (without "classes":
     all ten), {"kind": "cifar10"}, {"kind": "fashion-mnist"} or {"kind": "stored", "number": ...}. Runs of one `device`
-    wait for each other. `owner` is the secret of the browser that may stop and delete the run.
+    wait for each other. `owner` is the secret of the browser that may stop and delete the run. `threads` is the number
+    of torch's threads of all its networks together, 0 for one for each idle core. `places` runs of one kind fit their
+    device at once: 1 has it to itself, and 0 neither waits nor is waited for, because an engine places it.
     """
 
     specs: tuple[dict[str, Any], ...]
@@ -69,14 +71,19 @@ class Request:
     owner: str = ""
     created: float = 0.0
     names: tuple[str, ...] = ()
+    threads: int = 0
+    places: int = 1
 
     def __post_init__(self) -> None:
-        types = {"config": dict, "data": dict, "device": str, "owner": str, "created": int | float, "names": tuple}
+        types: dict[str, Any] = {"config": dict, "data": dict, "device": str, "owner": str, "created": int | float}
+        types |= {"names": tuple, "threads": int, "places": int}
         for name, kind in types.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"`{name}` of a request is a {type(getattr(self, name)).__name__}.")
         if len(self.specs) not in (1, 2) or not all(isinstance(spec, dict) for spec in self.specs):
             raise ValueError("`specs` of a request must be one or two specs, as `ArchitectureSpec.to_dict` gives them.")
+        if not 0 <= self.threads <= 1024 or not 0 <= self.places <= 1024:
+            raise ValueError("`threads` and `places` of a request are whole numbers from 0 to 1024.")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

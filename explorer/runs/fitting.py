@@ -1,6 +1,7 @@
 """`fit_run`: builds and trains the networks of a run's request, and writes its events into the metrics file."""
 
 import io
+import re
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -106,12 +107,13 @@ def fit_run(
     files: list[dict[str, Any]] = []
     for spec, network, record, entry in zip(specs, networks, progress.records, state.networks, strict=True):
         checkpoint = checkpoint_of(network, dataset, record, entry.running)
-        name = spec.name.lower()
+        name = re.sub(r"[^a-z0-9]+", "-", spec.name.lower())  # a part of links and of the file's name
         sha256 = checkpoints.save(checkpoint, run.network_file(name))
         files.append({"name": name, "title": spec.name, "sha256": sha256, "outcome": record.outcome})
         files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.metrics}
         files[-1] |= {"passes": record.passes, "side": spec.input_shape[1], "weighted": config.class_weights}
-        files[-1] |= {"batchnorm_images": record.batchnorm_images}
+        files[-1] |= {"batchnorm_images": record.batchnorm_images, "threads": record.threads}
+        files[-1] |= {"train": asdict(record.epochs[-1].train)} if record.epochs else {}
     return {"networks": files, "seconds": progress.seconds, "device": record.device, "precision": record.precision}
 
 
@@ -132,7 +134,7 @@ def _prepared(
 ) -> tuple[TrainingConfig, Dataset, list[Network]]:
     """The config, the data as the networks take it, and the networks with their first weights. The first process alone,
     which has a `log`, downloads what is not on this machine; the others wait for it."""
-    use_threads()
+    use_threads(request.threads or None)
     config = replace(TrainingConfig.from_dict(request.config), device=request.device)  # type: ignore[arg-type]
     specs = [ArchitectureSpec.from_dict(values) for values in request.specs]
     if len({spec.name for spec in specs}) < len(specs):

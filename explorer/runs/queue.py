@@ -1,4 +1,8 @@
-"""The queue: one run at a time on a device, first come first served, by locks that end with their process."""
+"""The queue: first come first served on each device, by locks that end with their process.
+
+A run takes one of the `places` of its request: by default the whole device, so that one run goes on at a time; runs
+of a study may share it. A run starts once the shares of all before it leave room for its own.
+"""
 
 import json
 import os
@@ -8,13 +12,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.runs.directory import (
+    DATA_ID,
     ID,
     Request,
     Run,
@@ -26,15 +32,11 @@ from explorer.runs.directory import (
     runs_folder,
     stored_data,
 )
+from explorer.runs.locks import THERE, inherited, is_held, take, wait_for_lock
 from explorer.runs.log import LogWriter, RunLog, read
 
 if TYPE_CHECKING:
     from explorer.datasets import Dataset
-
-try:
-    import fcntl
-except ImportError:  # Windows: the app runs there, but has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 MAX_WAITING = 10
 LOCK_FD_ENV = "EXPLORER_RUN_LOCK"
@@ -56,6 +58,24 @@ State = Literal["queued", "running", "finished", "stopped", "failed", "interrupt
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted")
 
 
+class QueueFull(ValueError):
+    """`MAX_WAITING` runs wait already."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """The place of a run in the queue of its device; `places` as in its request."""
+
+    number: int
+    device: str
+    places: int
+
+    @property
+    def share(self) -> Fraction:
+        """Of the device."""
+        return Fraction(1, self.places) if self.places else Fraction(0)
+
+
 @dataclass(frozen=True)
 class Status:
     """The state of a run, the number of runs before it in the queue, and its log."""
@@ -68,14 +88,12 @@ class Status:
 def submit(request: Request, run_id: str) -> Run:
     """Makes the run's directory and starts its process, which waits for its turn.
 
-    Raises ValueError where `MAX_WAITING` runs wait already, and OSError where the disk is full.
+    Raises QueueFull where `MAX_WAITING` runs wait already, and OSError where the disk is full.
     """
     _check_locks()
-    if not ID.fullmatch(run_id):
-        raise ValueError("the id of a run must be 32 hexadecimal digits.")
-    run = Run(runs_folder() / run_id)
+    run = _new(run_id)
     with _queue_lock():
-        _check_room(request.device)
+        _check_room(request)
         run.folder.mkdir(mode=0o700)
         try:
             run.write_request(request)
@@ -86,6 +104,22 @@ def submit(request: Request, run_id: str) -> Run:
     return run
 
 
+def prepare(request: Request, run_id: str) -> Run:
+    """Makes the run's directory, or takes the one that is there; `resume` starts it. Raises OSError where the disk is
+    full."""
+    run = _new(run_id)
+    if find(run_id) is None:
+        run.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run.write_request(request)
+    return run
+
+
+def _new(run_id: str) -> Run:
+    if not ID.fullmatch(run_id):
+        raise ValueError("the id of a run must be 32 hexadecimal digits.")
+    return Run(runs_folder() / run_id)
+
+
 def resume(run: Run) -> None:
     """Starts the process of a run that ended early; it continues from the saved state, or from the beginning.
 
@@ -94,7 +128,7 @@ def resume(run: Run) -> None:
     _check_locks()
     with _queue_lock():
         request = _resumable_request(run, "resume")
-        _check_room(request.device)
+        _check_room(request)
         _start(run, request)
 
 
@@ -150,11 +184,20 @@ def sweep_stored_data(older_than: float = 86_400.0) -> None:
     with suppress(OSError):
         folder.chmod(0o700)  # pictures of users, closed to the other accounts of this machine
     with _queue_lock():  # no run starts with it meanwhile
-        used = {run.request().data.get("number") for run in list_runs()}
+        used = {run.request().data.get("number") for run in list_runs()} | _named_by_studies()
         for path in folder.iterdir():
             with suppress(OSError):
                 if path.name not in used and time.time() - path.stat().st_mtime > older_than:
                     path.unlink()
+
+
+def _named_by_studies() -> set[str]:
+    """The numbers of uploaded data on which a study trains or will train."""
+    named: set[str] = set()
+    for path in data_folder().glob("studies/*/study.json"):
+        with suppress(OSError, ValueError):
+            named |= {*DATA_ID.findall(path.read_text(encoding="utf-8"))}
+    return named
 
 
 def status(run: Run) -> Status:
@@ -167,13 +210,7 @@ def status(run: Run) -> Status:
 
 def is_alive(run: Run) -> bool:
     """Whether a process holds the run, waiting or working."""
-    try:
-        with run.lock.open("rb") as file:
-            return not _try_lock(file.fileno(), shared=True)  # two processes that check at once do not see each other
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:  # as with too many open files: unknown, so no process may start or delete it
-        return True
+    return is_held(run.lock)
 
 
 def any_alive() -> bool:
@@ -182,14 +219,14 @@ def any_alive() -> bool:
 
 
 def wait_for_turn(run: Run) -> bool:
-    """True once every earlier run of this device has ended; False where this one is stopped first.
+    """True once the earlier runs of this device leave room for this one; False where it is stopped first.
 
     Called by the run's own process before it imports torch, so that ten waiting processes are small.
     """
     ahead = _ahead(run)  # later runs have later tickets: this list only gets shorter
     while not run.stop_mark.exists():
         ahead = [other for other in ahead if _is_ahead(other, run)]
-        if not ahead:
+        if _fits(run, ahead):
             return True
         time.sleep(POLL_S)
     write_end(run, "stopped")
@@ -222,32 +259,50 @@ def _ahead(run: Run) -> list[Run]:
 
 def _is_ahead(other: Run, run: Run) -> bool:
     """Whether `other` lives and has an earlier ticket of the same device; a resumed run gets a new ticket."""
-    number, device = _ticket(run)
+    ticket = _ticket(run)
     try:
-        earlier, its_device = _ticket(other)
+        earlier = _ticket(other)
     except OSError:  # unknown, so this run waits for it
         return True
-    return other.id != run.id and its_device == device and earlier < number and is_alive(other)
+    return (
+        other.id != run.id
+        and earlier.device == ticket.device
+        and earlier.number < ticket.number
+        and min(earlier.places, ticket.places) > 0
+        and is_alive(other)
+    )
 
 
-def _ticket(run: Run) -> tuple[int, str]:
-    """(number, device) of the run's place in the queue; one that is just being queued has the last place."""
+def _fits(run: Run, ahead: Iterable[Run]) -> bool:
+    """Whether the shares of the runs ahead, waiting or working, leave room for this one's."""
+    taken = _ticket(run).share
+    for other in ahead:
+        try:
+            taken += _ticket(other).share
+        except OSError:
+            return False
+    return taken <= 1
+
+
+def _ticket(run: Run) -> Ticket:
+    """The run's place in the queue; one that is just being queued has the last place."""
     try:
         values = json.loads(run.lock.read_text())
-        return int(values["ticket"]), str(values["device"])
+        return Ticket(int(values["ticket"]), str(values["device"]), int(values.get("places", 1)))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return sys.maxsize, ""
+        return Ticket(sys.maxsize, "", 1)
 
 
 def _check_locks() -> None:
-    if fcntl is None:
+    if not THERE:
         raise ValueError("training in the browser needs Linux or macOS; `python -m explorer train` works here too.")
 
 
-def _check_room(device: str) -> None:
-    living = [run for run in _living() if _ticket(run)[1] == device]
-    if len(living) > MAX_WAITING:  # one of them does not wait, it runs
-        raise ValueError(f"{MAX_WAITING} runs wait for this device already; try again when one has ended.")
+def _check_room(request: Request) -> None:
+    """Raises QueueFull."""
+    tickets = [ticket for ticket in map(_ticket, _living()) if ticket.device == request.device and ticket.places]
+    if request.places and len(tickets) > MAX_WAITING:  # one of them does not wait, it runs
+        raise QueueFull(f"{MAX_WAITING} runs wait for this device already; try again when one has ended.")
 
 
 def _start(run: Run, request: Request) -> None:
@@ -274,13 +329,8 @@ def take_lock(run: Run) -> None:
     """Makes this process the one that executes the run, until it ends: it takes over the lock that it inherited or,
     started by hand, joins the queue. Raises ValueError where another process holds the run, and OSError where the disk
     is full."""
-    try:
-        descriptor = int(os.environ.pop(LOCK_FD_ENV, ""))
-        if os.path.samestat(os.fstat(descriptor), run.lock.stat()):
-            os.set_inheritable(descriptor, False)
-            return
-    except (ValueError, OSError):
-        pass
+    if inherited(run.lock, LOCK_FD_ENV) is not None:
+        return
     _check_locks()
     found = find(run.id)
     if found is None or not found.folder.samefile(run.folder):  # else other processes would not see it in the queue
@@ -292,21 +342,17 @@ def take_lock(run: Run) -> None:
 def _enqueue(run: Run, request: Request) -> int:
     """Takes the lock of a run that no process holds, and a place in the queue, and returns the lock's descriptor."""
     run.stop_mark.unlink(missing_ok=True)  # before the run becomes visible, so that later requests to stop are kept
-    descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = take(run.lock)
+    if descriptor is None:
+        raise ValueError("the run is still going on; stop it first.")
     try:
-        for _ in range(100):  # a process that checks whether the run is alive takes the lock for a moment
-            if _try_lock(descriptor):
-                break
-            time.sleep(0.01)
-        else:
-            raise ValueError("the run is still going on; stop it first.")
         run.clear_temporaries()
         run.write_reserve()
         # One more than the last ticket, not the time of day: a clock that is set back would let two run.
-        others = [_ticket(other)[0] for other in _living() if other.id != run.id]
-        ticket = json.dumps({"ticket": 1 + max(others, default=0), "device": request.device})
+        others = [_ticket(other).number for other in _living() if other.id != run.id]
+        ticket = {"ticket": 1 + max(others, default=0), "device": request.device, "places": request.places}
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, ticket.encode(), 0)
+        os.pwrite(descriptor, json.dumps(ticket).encode(), 0)
         with closing(LogWriter(run.metrics)) as log:
             log.write("queued", time=time.time())
     except BaseException:
@@ -316,23 +362,11 @@ def _enqueue(run: Run, request: Request) -> int:
     return descriptor
 
 
-def _try_lock(descriptor: int, shared: bool = False) -> bool:
-    """Takes the lock if it is free; it is held until every copy of the descriptor is closed."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 @contextmanager
 def _queue_lock() -> Iterator[None]:
     """One submission at a time, over all processes that use this data directory."""
     # Closed to the other accounts of this machine: a run's id gives access to it.
     runs_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     with runs_folder().joinpath(".queue").open("ab") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        wait_for_lock(file.fileno())
         yield

@@ -161,8 +161,7 @@ def fit_together(
                 batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
                 target = labels[chosen]
                 state.learning_rate = learning_rate_at(config, fraction())
-                drawn = 7_919 * state.step + 104_729 * processes.rank + 1
-                dropout_seed = (config.seed * 1_000_003 + drawn) % 2**62  # alone or side by side
+                dropout_seed = (config.seed * 1_000_003 + 7_919 * state.step + 1) % 2**62  # alone or side by side
                 each_network(_TrainedNetwork.step, batch, target, state.learning_rate, state.step, dropout_seed)
 
                 state.step += 1
@@ -227,7 +226,8 @@ class _TrainedNetwork:
                 for name, value in moments.items()
             }
         self.random = torch.Generator(device) if network.spec.dropout else None
-        network.draw_dropout_from(self.random)
+        self.depths = torch.Generator() if network.spec.stochastic_depth else None
+        network.draw_dropout_from(self.random, self.depths)
         self.finite = _snapshot(network)
         self.reported = len(entry.losses)
         self.recent = (math.nan, math.nan)
@@ -243,7 +243,9 @@ class _TrainedNetwork:
         if not self.network.training:  # a reader between two yields may have left it so
             self.network.train()
         if self.random is not None:
-            self.random.manual_seed(dropout_seed)
+            self.random.manual_seed(dropout_seed + 104_729 * self.processes.rank)  # its share has other pictures
+        if self.depths is not None:
+            self.depths.manual_seed(dropout_seed + 1)  # other numbers than those of dropout
         # Autocast's cache of weights is one for all threads, and saves nothing where each is used once.
         enabled = self.dtype == torch.bfloat16
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False):
@@ -359,9 +361,9 @@ def _check_fit(network: Network, dataset: Dataset) -> None:
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:
     """In float64: float32 cannot hold the squares of a plain-56's gradients without norm, and would give 0."""
     return tuple(
-        torch.linalg.vector_norm(gradient.cpu(), dtype=torch.float64).item()
+        # 0 of a layer that this step left out
+        0.0 if gradient is None else torch.linalg.vector_norm(gradient.cpu(), dtype=torch.float64).item()
         for gradient in gradients
-        if gradient is not None
     )
 
 

@@ -67,7 +67,11 @@ class Processes:
         if self.count == 1:
             return network
         # The statistics of BatchNorm are the same everywhere already.
-        parallel = DistributedDataParallel(network, forward_sync_buffers=False)
+        parallel = DistributedDataParallel(
+            network,
+            forward_sync_buffers=False,
+            find_unused_parameters=bool(network.spec.stochastic_depth),  # all leave out the same branches
+        )
 
         def forward(batch: Tensor) -> Tensor:
             logits: Tensor = parallel(batch, self._run)

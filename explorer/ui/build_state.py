@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
-from explorer.architectures.spec import MAXIMUM, NEWER_FIELDS, Shortcut
+from explorer.architectures.spec import MAXIMUM, NEWER_FIELDS, SHORTCUT_GAINS, Shortcut
 from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
@@ -21,7 +21,7 @@ MAX_CHANGES_LENGTH = 4000  # characters of changes in a link
 MAX_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
 WIDTHS = (4, 256)  # of the first of three stages of equal length
 MAX_BLOCKS = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
-LIMITS = {**OFFERED, "dropout": (0.0, 0.95)}
+LIMITS = {**OFFERED, "dropout": (0.0, 0.95), "stochastic_depth": (0.0, 0.95), "shortcut_gain": SHORTCUT_GAINS}
 """The limits of the form's fields. A link with a value outside of them takes the default."""
 QUICK_TRAINING: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
 """The training that one click starts: a minute, and small steps, so that there are many of them in it."""
@@ -86,6 +86,14 @@ class BuildState(UrlState):
             changes |= {"groups": 1} if "groups" in self.spec_fields() else {}
         return replace(self, spec=difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
 
+    def with_regular_stages(self, blocks: int, width: int, **changes: Any) -> Self:
+        """With the stages of a 6n + 2 network, whose shortcuts stay as they are."""
+        stages = regular_stages(blocks, width)
+        for stage, before in zip(stages, self.spec_fields()["stages"], strict=False):
+            if before.get("shortcut"):
+                stage["shortcut"] = before["shortcut"]
+        return self.with_spec(stages=stages, **changes)
+
     def with_config(self, **changes: Any) -> Self:
         return replace(self, config=difference(self.config_fields() | changes, QUICK_TRAINING))
 
@@ -118,7 +126,8 @@ def blocks_a_stage(fields: dict[str, Any]) -> int | None:
     if len(stages) != 3 or not fields["stem"]:
         return None
     n, width = stages[0]["blocks"], stages[0]["channels"]
-    fits = stages == regular_stages(n, width) and n <= MAX_BLOCKS and WIDTHS[0] <= width <= WIDTHS[1]
+    plain = [{name: value for name, value in stage.items() if name != "shortcut"} for stage in stages]
+    fits = plain == regular_stages(n, width) and n <= MAX_BLOCKS and WIDTHS[0] <= width <= WIDTHS[1]
     return n if fits and fields["stem"]["channels"] == width else None
 
 
@@ -153,7 +162,7 @@ def _changes(text: str) -> dict[str, Any]:
     return values
 
 
-_SMALLEST = ArchitectureSpec((Stage(1, 16),), block="conv", shortcut="none")
+_SMALLEST = ArchitectureSpec((Stage(1, 16),))  # of a block with everything that a field may change
 
 
 def _check_spec_fields(changes: dict[str, Any]) -> None:
@@ -162,7 +171,8 @@ def _check_spec_fields(changes: dict[str, Any]) -> None:
         if name in ("input_shape", "classes"):
             raise ValueError(f"`{name}` follows from the data.")
         if name not in ("stages", "stem"):
-            ArchitectureSpec.from_dict(_SMALLEST.to_dict() | {name: value})
+            with_it = {"preactivation": True} if name == "head_norm" else {}
+            ArchitectureSpec.from_dict(_SMALLEST.to_dict() | with_it | {name: value})
             _check_limit(name, value)
             continue
         if name == "stages" and not (isinstance(value, list) and 1 <= len(value) <= MAXIMUM["stages"]):

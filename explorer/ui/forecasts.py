@@ -160,7 +160,7 @@ def remedies(state: BuildState, found: Forecast, measured: Speed) -> dict[str, B
         return {f"Train for {epochs} epochs": state.with_config(epochs=epochs)}
     changed: dict[str, BuildState] = {}
     for n in range((blocks_a_stage(fields) or 1) - 1, 0, -1):
-        fewer = state.with_spec(stages=regular_stages(n, fields["stages"][0]["channels"]))
+        fewer = state.with_regular_stages(n, fields["stages"][0]["channels"])
         if suffices(fewer):
             changed[f"{_specs(fewer)[0].depth} layers"] = fewer
             break

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.figures.text_escaping import shortened, without_bidi
-from explorer.labels import listed
+from explorer.labels import label, listed
 from explorer.runs import is_unbalanced
 from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult
 
@@ -43,6 +44,14 @@ def twins_text(first: str, second: str) -> str:
     )
 
 
+def variant_words(spec: ArchitectureSpec) -> list[str]:
+    """What its name does not say of its residual blocks; nothing of the usual ones."""
+    words = [f"shortcuts {listed(spec.shortcuts)}"] if len({*spec.shortcuts}) > 1 else []
+    words += [f"shortcuts × {spec.shortcut_gain:g}"] if spec.shortcut_gain != 1 else []
+    words += [label("branch_start", spec.branch_start)] if spec.branch_start != "full" else []
+    return words + ([f"stochastic depth {spec.stochastic_depth:g}"] if spec.stochastic_depth else [])
+
+
 def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = None) -> str:
     """Where a saved figure comes from: the networks with the data and the seed of their training, and the image."""
     said = [
@@ -57,7 +66,7 @@ def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = 
 
 def _origin(checkpoint: Checkpoint) -> list[str]:
     seed = "seed not recorded" if checkpoint.seed is None else f"seed {checkpoint.seed}"
-    return [shortened(checkpoint.data, _LONGEST), seed]
+    return [*variant_words(checkpoint.spec), shortened(checkpoint.data, _LONGEST), seed]
 
 
 def _changes(network: ChosenNetwork) -> list[str]:

@@ -289,7 +289,10 @@ class _Parts:
             self.inputs[total] = [branch, shortcut]
             if shortcut == start:
                 return "identity", total, set()
-            return "projection" if beside & self.convolutions else "padded", total, beside
+            if beside & self.convolutions:
+                return "projection", total, beside
+            scales = all(self.nodes[each].operator == "Mul" for each in beside)  # a gain on the identity
+            return "identity" if scales else "padded", total, beside
         return None
 
     def _before(self, number: int, members: set[int]) -> set[int]:

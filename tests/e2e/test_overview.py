@@ -72,6 +72,14 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
         assert difference.max() <= 8 and difference.mean() < 1, (title, difference.max(), difference.mean())
         large = section.get_by_role("img", name="Feature map of channel 5")
         assert np.array_equal(painted(large), painted(maps)[:16, 80:96])
+    # Of both signs, drawn by the browser alone, as the library does.
+    page.get_by_role("switch", name="Signed Grad-CAM").check()
+    expect(page).to_have_url(re.compile("evidence=signed"))
+    tops = max(float(np.abs(column.signed_cam).max()) for column in columns)
+    heat = enlarge(grad_cam(passed[layer], relu=False), seen.shape[:2])
+    canvas = page.get_by_role("img", name=f"Signed Grad-CAM of {layer} over the image").last
+    difference = np.abs(painted(canvas).astype(int) - figures.signed_overlay(seen, heat, tops, opacity / 100))
+    assert difference.max() <= 8 and difference.mean() < 1, (difference.max(), difference.mean())
 
 
 def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:

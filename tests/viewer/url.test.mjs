@@ -5,8 +5,8 @@ import { DEFAULTS, formatFragment, parseFragment, unitAddress } from "../../expl
 test("a selection is the same after its fragment", () => {
   const selections = [
     DEFAULTS,
-    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, at: "3,14", rows: "probe,field" },
-    { layer: null, channel: 0, scope: "network", opacity: 100, at: "head.fc:3", rows: null },
+    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, evidence: "signed", at: "3,14", rows: "probe,field" },
+    { layer: null, channel: 0, scope: "network", opacity: 100, evidence: "positive", at: "head.fc:3", rows: null },
   ];
   for (const selection of selections) assert.deepEqual(parseFragment(formatFragment(selection)), selection);
   assert.equal(formatFragment(DEFAULTS), "");
@@ -24,6 +24,7 @@ test("what cannot be read takes its default", () => {
     "#scope=all",
     "#opacity=101",
     "#opacity=x",
+    "#evidence=both",
     "#at=3,",
     "#at=-1,2",
     "#at=../x:3",

@@ -5,11 +5,19 @@ from typing import Any
 
 from torch import nn
 
-from explorer.architectures.network import ACTIVATION_CLASSES, BothSigns, Crop, IdentityShortcut, Sum
+from explorer.architectures.network import (
+    ACTIVATION_CLASSES,
+    BothSigns,
+    BranchGain,
+    Crop,
+    IdentityShortcut,
+    ShortcutGain,
+    Sum,
+)
 from explorer.architectures.operators import ELEMENTWISE, Operation
 from explorer.experiments.arithmetic.changes import changed
 from explorer.experiments.arithmetic.norms import batch_norm, group_norm, response_norm, softmax
-from explorer.experiments.arithmetic.pointwise import copy, elementwise
+from explorer.experiments.arithmetic.pointwise import copy, elementwise, gain
 from explorer.experiments.arithmetic.step import Call, Place, Step, arguments
 from explorer.experiments.arithmetic.windows import REDUCTIONS, convolution, linear, max_pool, reduction
 
@@ -21,7 +29,7 @@ def is_pointwise(module: nn.Module, inputs: Sequence[str]) -> bool:
     """Whether each of its values is made of one value, at the same place, and of constants."""
     if isinstance(module, Operation):
         return module.operator in ELEMENTWISE | {"BatchNormalization"} and len(inputs) == 1
-    return isinstance(module, (*ACTIVATION_CLASSES.values(), nn.BatchNorm2d))
+    return isinstance(module, (*ACTIVATION_CLASSES.values(), nn.BatchNorm2d, ShortcutGain, BranchGain))
 
 
 def explain(call: Call, index: Place) -> Step:
@@ -39,6 +47,8 @@ def explain(call: Call, index: Place) -> Step:
         found = batch_norm(call, index, weights, module.eps)
     elif isinstance(module, Operation) and operator == "BatchNormalization":
         found = batch_norm(call, index, arguments(call)[1:], module.attributes["epsilon"])
+    elif isinstance(module, ShortcutGain | BranchGain):
+        found = gain(call, index, module)
     elif isinstance(module, nn.MaxPool2d) or operator == "MaxPool":
         found = max_pool(call, index)
     elif isinstance(module, (Sum, BothSigns, *ACTIVATION_CLASSES.values())) or operator in ELEMENTWISE:

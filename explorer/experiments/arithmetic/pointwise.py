@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.architectures.network import BothSigns, IdentityShortcut, Sum
+from explorer.architectures.network import BothSigns, BranchGain, IdentityShortcut, ShortcutGain, Sum
 from explorer.architectures.operators import OWN, Operation
 from explorer.experiments.arithmetic.step import Call, Place, Term, arguments, broadcast
 
@@ -108,6 +108,20 @@ def elementwise(call: Call, index: Place) -> Mapping[str, Any]:
         "computed": float(result),
         "terms": tuple(terms),
     }
+
+
+def gain(call: Call, index: Place, module: ShortcutGain | BranchGain) -> Mapping[str, Any]:
+    x = call.source(0, index, "x")
+    if isinstance(module, ShortcutGain):
+        factor, name, formula = (
+            Term("α", module.factor),
+            "shortcut gain",
+            "α · x, with the fixed gain of all shortcuts.",
+        )
+    else:
+        factor = Term("gain", float(module.weight.detach()))
+        name, formula = "branch gain", "gain · x, with the one number that this branch has learned."
+    return {"operation": name, "formula": formula, "computed": factor.value * x.value, "terms": (x, factor)}
 
 
 _OFFSET = 2.0**40  # more than any constant; float64 holds every whole number up to 2**53

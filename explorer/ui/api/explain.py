@@ -194,7 +194,8 @@ def arrays(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
         of = asked.get("of", *names[:1])
         (network,) = session.run(state, subject, [of] if of in names else [])
     layers = [state.layer] if state.layer in network.trace.names and state.layer else []
-    found = raw_arrays(network.trace, layers) | {"class_names": np.array(network.checkpoint.class_names)}
+    found = raw_arrays(network.trace, layers, signed=state.evidence == "signed")
+    found["class_names"] = np.array(network.checkpoint.class_names)
     if network.interventions:
         found["change"] = np.array(as_text(network.interventions))
     if subject.attacked and network.clean:

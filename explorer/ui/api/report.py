@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from explorer import figures
-from explorer.attribution import enlarge
+from explorer.attribution import enlarge, extent
 from explorer.figures import (
     DIVERGING,
     SEQUENTIAL,
@@ -21,7 +21,7 @@ from explorer.figures import (
     Thumbnail,
 )
 from explorer.images import to_pixels
-from explorer.labels import listed
+from explorer.labels import EVIDENCE, listed
 from explorer.ui.api.attack import TIMES, attack_sentences, magnified_change
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.changes import effect
@@ -106,25 +106,32 @@ def _layer(state: AppState, layer: str, subject: InputImage, results: list[Netwo
     packed = pack_layers(MessageWriter(), subject, results, layer, None)
     numbers = {network.title: dict(own[layer]["numbers"]) for network, own in zip(results, packed, strict=True) if own}
     overlays, maps = [], []
+    kind, is_signed = ("signed", True) if state.evidence == "signed" else ("cam", False)
     for which, network in enumerate(results):
         if network not in there:
             continue
-        column, top = profile_of(network, layer), tops["cam"][which][place]
+        column, top = profile_of(network, layer), tops[kind][which][place]
         large = figures.fit_to_screen(_input(network), _SIDE)
-        heat = (
-            np.clip(enlarge(column.cam, large.shape[:2]) / top, 0, 1) if top else np.zeros(large.shape[:2], np.float32)
-        )
-        words = column.zero_reason or f"explaining {network.target}, largest value {column.cam.max():.3g}"
-        pixels = figures.overlay(large, heat, state.opacity / 100)
-        overlays.append(Thumbnail(pixels, [f"{layer} of {network.title}", words, f"colours from 0 to {top:.3g}"]))
+        if is_signed:
+            heat = enlarge(column.signed_cam, large.shape[:2])
+            words = f"explaining {network.target}, largest absolute value {extent(column.signed_cam):.3g}"
+            pixels = figures.signed_overlay(large, heat, top, state.opacity / 100)
+        else:
+            heat = enlarge(column.cam, large.shape[:2])
+            heat = np.clip(heat / top, 0, 1) if top else np.zeros(large.shape[:2], np.float32)
+            words = column.zero_reason or f"explaining {network.target}, largest value {column.cam.max():.3g}"
+            pixels = figures.overlay(large, heat, state.opacity / 100)
+        scale = f"colours to ±{top:.3g}" if is_signed else f"colours from 0 to {top:.3g}"
+        overlays.append(Thumbnail(pixels, [f"{layer} of {network.title}", words, scale]))
         values = network.trace[layer].activation
         if state.channel is not None and state.channel < len(values):
             top = tops["map"][which][place]
             painted = ColourScale.signed(top).paint(values[state.channel])
             maps.append(Thumbnail(painted, [f"channel {state.channel} of {network.title}", f"colours to ±{top:.3g}"]))
     titles = [network.title for network in there]
-    caption = f"Grad-CAM of {layer} over the image. {source}"
-    parts: list[Part] = [Strip(titles, [("", overlays)], _SIDE, SEQUENTIAL, caption, _ends(state, tops, "cam", place))]
+    caption = f"{EVIDENCE[state.evidence]} of {layer} over the image. {source}"
+    palette = DIVERGING if is_signed else SEQUENTIAL
+    parts: list[Part] = [Strip(titles, [("", overlays)], _SIDE, palette, caption, _ends(state, tops, kind, place))]
     if maps:
         caption = f"Feature map of {layer}: the chosen channel. {source}"
         ends = _ends(state, tops, "map", place)
@@ -153,6 +160,8 @@ def _ends(state: AppState, tops: dict[str, list[list[float]]], kind: str, place:
 
 def _strip(state: AppState, layer: str, results: list[NetworkResult], source: str) -> Chapter:
     axis, tops = layer_axis(results), _tops(state, results)
+    kind = "signed" if state.evidence == "signed" else "cam"
+    palette = DIVERGING if kind == "signed" else SEQUENTIAL
     cams: list[tuple[str, list[Thumbnail | None]]] = []
     maps: list[tuple[str, list[Thumbnail | None]]] = []
     for which, network in enumerate(results):
@@ -164,8 +173,12 @@ def _strip(state: AppState, layer: str, results: list[NetworkResult], source: st
                 for row in rows:
                     row.append(None)
                 continue
-            cam = ColourScale.sizes(tops["cam"][which][place]).paint(column.cam)
-            rows[0].append(Thumbnail(cam, [f"≤ {column.cam.max():.2g}"]))
+            if kind == "signed":
+                cam = ColourScale.signed(tops[kind][which][place]).paint(column.signed_cam)
+                rows[0].append(Thumbnail(cam, [f"± {extent(column.signed_cam):.2g}"]))
+            else:
+                cam = ColourScale.sizes(tops[kind][which][place]).paint(column.cam)
+                rows[0].append(Thumbnail(cam, [f"≤ {column.cam.max():.2g}"]))
             small = figures.average_pool(column.feature_map, _THUMBNAIL)
             painted = ColourScale.signed(tops["map"][which][place]).paint(small)
             rows[1].append(Thumbnail(painted, [f"ch. {column.strongest}", f"≤ {column.peak:.2g}"]))
@@ -173,7 +186,14 @@ def _strip(state: AppState, layer: str, results: list[NetworkResult], source: st
         maps.append((network.title, rows[1]))
     scale = f"Colours: {_SCOPES[state.scope]}. {source}"
     strips = [
-        Strip(axis, cams, _THUMBNAIL, SEQUENTIAL, f"Grad-CAM, largest value below. {scale}", _ends(state, tops, "cam")),
+        Strip(
+            axis,
+            cams,
+            _THUMBNAIL,
+            palette,
+            f"{EVIDENCE[state.evidence]}, largest value below. {scale}",
+            _ends(state, tops, kind),
+        ),
         Strip(axis, maps, _THUMBNAIL, DIVERGING, f"Most active channel. {scale}", _ends(state, tops, "map")),
     ]
     charts = [
@@ -207,6 +227,7 @@ def _settings(state: AppState, layer: str, subject: InputImage, results: list[Ne
         ["chosen channel", "none" if state.channel is None else str(state.channel)],
         ["scale of the colours", _SCOPES[state.scope]],
         ["opacity of a Grad-CAM", f"{state.opacity}%"],
+        ["map", EVIDENCE[state.evidence]],
         ["layers of the strip", state.layers],
         ["changes of the networks", state.change.replace(",", ", ") or "none"],
         ["changes of the image", subject.changes or "none"],

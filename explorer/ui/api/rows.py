@@ -93,7 +93,7 @@ def _probe(subjects: Sequence[Subject], results: Sequence[probing.Probes]) -> Dr
         first = next(each for each in results if each.n_train)
         words.append(
             f"A linear classifier of the mean of each channel, fitted to {first.n_train:,} training images of "
-            f"{title_of_pictures(subjects[0])} and tested on {first.n_test:,} test images, with 95 % intervals."
+            f"{title_of_pictures(subjects[0])} and tested on {first.n_test:,} test images. Intervals are of 95 %."
         )
         words.append(
             "A low accuracy does not say that a layer has lost the class: the probe sees no positions, and separates "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer import figures
-from explorer.attribution import shared_axis, shared_tops
+from explorer.attribution import extent, shared_axis, shared_tops
 from explorer.figures import DIVERGING, SEQUENTIAL
 from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.ui.api.binary import MessageWriter, json_float
@@ -40,12 +40,18 @@ def pack_strip(writer: MessageWriter, rows: Sequence[NetworkResult]) -> dict[str
     axis = layer_axis(rows)
     cams = [{column.name: _scale_end(column.cam.max()) for column in row.profiles} for row in rows]
     maps = [{column.name: _scale_end(column.peak) for column in row.profiles} for row in rows]
+    signed = [{column.name: _scale_end(extent(column.signed_cam)) for column in row.profiles} for row in rows]
+    palettes = {"cam": writer.add(figures.palette(SEQUENTIAL)), "map": writer.add(figures.palette(DIVERGING))}
     return {
         "columns": [_column(rows, name) for name in axis],
         "groups": _groups(axis, rows),
-        "palettes": {"cam": writer.add(figures.palette(SEQUENTIAL)), "map": writer.add(figures.palette(DIVERGING))},
-        "networks": [_network(row, axis, writer, *tops) for row, *tops in zip(rows, cams, maps, strict=True)],
-        "maxima": {"cam": _scale_maxima(axis, cams), "map": _scale_maxima(axis, maps)},
+        "palettes": {**palettes, "signed": palettes["map"]},
+        "networks": [_network(row, axis, writer, *tops) for row, *tops in zip(rows, cams, maps, signed, strict=True)],
+        "maxima": {
+            "cam": _scale_maxima(axis, cams),
+            "map": _scale_maxima(axis, maps),
+            "signed": _scale_maxima(axis, signed),
+        },
         "charts": [
             _chart(ACTIVATION_RMS, "activation_magnitude", rows, axis),
             _chart(GRADIENT_RMS, "gradient_magnitude", rows, axis),
@@ -105,9 +111,15 @@ def _groups(axis: Sequence[str], rows: Sequence[NetworkResult]) -> list[dict[str
 
 
 def _network(
-    row: NetworkResult, axis: Sequence[str], writer: MessageWriter, cams: Mapping[str, float], maps: Mapping[str, float]
+    row: NetworkResult,
+    axis: Sequence[str],
+    writer: MessageWriter,
+    cams: Mapping[str, float],
+    maps: Mapping[str, float],
+    signed: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Each of its layers: the whole Grad-CAM for the overlay, and a thumbnail of the most active channel."""
+    """Each of its layers: the whole Grad-CAM for the overlay, with and without its ReLU, and a thumbnail of the most
+    active channel."""
     columns = {column.name: column for column in row.profiles}
     cells: list[dict[str, Any] | None] = []
     for name in axis:
@@ -120,8 +132,10 @@ def _network(
             {
                 "cam": writer.picture(figures.quantise_sizes(column.cam, cams[name])),
                 "map": writer.picture(figures.quantise_signed(thumbnail, maps[name])),
+                "signed": writer.picture(figures.quantise_signed(column.signed_cam, signed[name])),
                 "largest": json_float(column.cam.max()),
                 "peak": json_float(column.peak),
+                "extent": json_float(extent(column.signed_cam)),
                 "zero": column.zero_reason,
                 "most_active": column.strongest,
                 "channels": column.shape[0],

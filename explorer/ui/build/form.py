@@ -10,8 +10,9 @@ from explorer.architectures import ArchitectureSpec
 from explorer.architectures.spec import CONVOLUTIONS_IN_BLOCK, MAXIMUM, Padding, StemPooling
 from explorer.labels import FAMILIES
 from explorer.presets import PRESETS
+from explorer.ui.build.variants import choose_variants
 from explorer.ui.build.widgets import New, edit, load_state, number, of_spec, save_state, select, toggle, update_state
-from explorer.ui.build_state import MAX_BLOCKS, WIDTHS, BuildState, blocks_a_stage, regular_stages
+from explorer.ui.build_state import MAX_BLOCKS, WIDTHS, BuildState, blocks_a_stage
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
@@ -67,6 +68,7 @@ def choose_network(state: BuildState) -> None:
         help="Identity shortcuts have no parameters (He et al. 2015, option A). Projections put a 1×1 convolution "
         "where shapes change (option B).",
     )
+    choose_variants(state)
     _choose_depth(state, fields)
     choose_option("Block", "block")  # its labels are too long for half the width
     choose_option("Initialisation", "initialisation")
@@ -111,7 +113,7 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
         list(range(1, MAX_BLOCKS + 1)),
         key="depth",
         value=blocks,
-        new=lambda before, n: before.with_spec(stages=regular_stages(n, width)),
+        new=lambda before, n: before.with_regular_stages(n, width),
         format_func=lambda n: str(3 * convolutions * n + 2 + len(fields["hidden"])),
     )
     about = "The second stage has twice as many, the third four times."
@@ -121,7 +123,7 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
 def _with_width(state: BuildState, channels: int) -> BuildState:
     fields = state.spec_fields()
     stem = fields["stem"] and {**fields["stem"], "channels": channels}
-    return state.with_spec(stages=regular_stages(fields["stages"][0]["blocks"], channels), stem=stem)
+    return state.with_regular_stages(fields["stages"][0]["blocks"], channels, stem=stem)
 
 
 def _with_mode(state: BuildState, mode: str) -> BuildState:

@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import runs
+from explorer.architectures import ArchitectureSpec
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
@@ -22,7 +23,7 @@ from explorer.ui import client, navigation, network_registry
 from explorer.ui.build import classes, training_charts, widgets
 from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.network_text import balanced_accuracy_text
+from explorer.ui.network_text import balanced_accuracy_text, variant_words
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
@@ -62,6 +63,7 @@ def _request(run: Run) -> Request:
     request = run.request()
     try:
         config = TrainingConfig.from_dict(request.config).to_dict()
+        ArchitectureSpec.from_dict(request.specs[0])
     except ValueError as error:
         raise ValueError(f"The request of this run is damaged; start a new one. ({error})") from None
     texts = (request.data.get("kind"), *request.names)
@@ -78,6 +80,7 @@ def _settings(request: Request) -> str:
         f"{made} · {_data(request.data)} · {budget} · {OPTIMIZERS[config['optimizer']]}, rate "
         f"{config['learning_rate']:g}, batch {config['batch_size']}"
         f"{', class weights' if config['class_weights'] else ''} · seed {config['seed']}"
+        + "".join(f" · {word}" for word in variant_words(ArchitectureSpec.from_dict(request.specs[0])))
     )
 
 

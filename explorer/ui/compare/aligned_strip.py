@@ -7,10 +7,12 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
-from explorer.attribution import LayerProfile, enlarge
+from explorer.attribution import LayerProfile, enlarge, extent
 from explorer.figures import ColourScale
-from explorer.ui.compare.comparison import ComparedNetwork, column_tops, strip_depths
+from explorer.labels import EVIDENCE
+from explorer.ui.compare.comparison import ComparedNetwork, cam_of, column_tops, strip_depths
 from explorer.ui.compare.state import CompareState, Grid
+from explorer.ui.services.explore_state import Evidence
 from explorer.ui.viewer import place
 
 _TILE = 64  # pixels of a smooth thumbnail; those on the true grid have as many as their map
@@ -29,15 +31,18 @@ def aligned_maps(
     """Draws the strip; `about` says where its colours end, and of what it is. A click calls `choose` with the number of
     its column, which comes from the browser and may be anything."""
     depths = strip_depths(state.depth)
-    tops = column_tops(compared, depths, state.scope)
+    tops = column_tops(compared, depths, state.scope, state.evidence)
     titles = " and ".join(network.title for network in compared)
     data = {
         "grid": state.grid,
         "depths": [f"{depth:.2f}" for depth in depths],
         "chosen": depths.index(state.depth),
-        "networks": [_row(network, depths, row, state.grid) for network, row in zip(compared, tops, strict=True)],
+        "networks": [
+            _row(network, depths, row, state.grid, state.evidence) for network, row in zip(compared, tops, strict=True)
+        ],
         "caption": f"What {titles} see, by relative depth. {about}",
-        "bar": figures.data_uri(figures.colour_bar(figures.SEQUENTIAL)),
+        "bar": figures.data_uri(figures.colour_bar(palette_of(state))),
+        "title": EVIDENCE[state.evidence],
         "ends": scale_ends(state, tops),
     }
     _component(key="aligned", data=data, on_column_change=lambda: choose(st.session_state["aligned"]["column"]))
@@ -45,30 +50,45 @@ def aligned_maps(
 
 def scale_ends(state: CompareState, tops: Sequence[Sequence[float]]) -> tuple[str, str]:
     """What the ends of the colours of all maps stand for; `tops` are those of `column_tops`."""
-    return "0", f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]
+    end = f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]
+    return f"−{end}" if state.evidence == "signed" else "0", end
 
 
-def _row(network: ComparedNetwork, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:
+def palette_of(state: CompareState) -> str:
+    return figures.DIVERGING if state.evidence == "signed" else figures.SEQUENTIAL
+
+
+def _row(
+    network: ComparedNetwork, depths: Sequence[float], tops: Sequence[float], grid: Grid, evidence: Evidence
+) -> dict[str, Any]:
+    columns = [network.nearest(depth) for depth in depths]
     seen = network.input_pixels
     return {
         "title": network.title,
         "colour": network.colour,
         "input": figures.data_uri(seen),
         "seen": f"What {network.title} sees: {seen.shape[1]}×{seen.shape[0]} pixels",
-        "cells": [_cell(network, network.nearest(depth), top, grid) for depth, top in zip(depths, tops, strict=True)],
+        "cells": [_cell(network, column, top, grid, evidence) for column, top in zip(columns, tops, strict=True)],
     }
 
 
-def _cell(network: ComparedNetwork, column: LayerProfile, top: float, grid: Grid) -> dict[str, Any]:
+def _cell(
+    network: ComparedNetwork, column: LayerProfile, top: float, grid: Grid, evidence: Evidence = "positive"
+) -> dict[str, Any]:
     height, width = column.cam.shape
-    peak = column.zero_reason or f"largest value {column.cam.max():.3g}, scale to {top:.3g}"
+    if evidence == "signed":
+        largest, is_zero = f"± {extent(column.signed_cam):.2g}", not column.signed_cam.any()
+        peak = f"largest absolute value {extent(column.signed_cam):.3g}, scale to ±{top:.3g}"
+    else:
+        largest, is_zero = f"≤ {column.cam.max():.2g}", column.zero_reason is not None
+        peak = column.zero_reason or f"largest value {column.cam.max():.3g}, scale to {top:.3g}"
     return {
         "layer": column.name,
-        "words": [_layer_label(column.name, column.kind), f"{height}×{width}", f"≤ {column.cam.max():.2g}"],
-        "image": figures.data_uri(paint(column.cam, top, grid)),
-        "zero": column.zero_reason is not None,
+        "words": [_layer_label(column.name, column.kind), f"{height}×{width}", largest],
+        "image": figures.data_uri(paint(cam_of(column, evidence), top, grid, evidence)),
+        "zero": is_zero,
         "hover": f"{network.title}, {column.name}, {height}×{width}, relative depth {network.depths[column.name]:.3f}\n"
-        f"Grad-CAM: {peak}",
+        f"{EVIDENCE[evidence]}: {peak}",
     }
 
 
@@ -78,17 +98,20 @@ def _layer_label(name: str, kind: str) -> str:
     return f"{'.'.join(parts)} {kind}" if kind == "block" else f"{'.'.join(parts[:-1])} {parts[-1]}".strip()
 
 
-def paint(cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:
+def paint(cam: np.ndarray, top: float, grid: Grid, evidence: Evidence = "positive") -> np.ndarray:
     """The map as a thumbnail, uint8 (H, W, 3): with its own pixels, or smoothly enlarged."""
-    if grid == "true" and max(cam.shape) <= _FINEST:
-        return ColourScale.sizes(top).paint(cam)
-    return ColourScale.sizes(top).paint(enlarge(cam, (_TILE, _TILE)))
+    scale = ColourScale.signed(top) if evidence == "signed" else ColourScale.sizes(top)
+    return scale.paint(cam if grid == "true" and max(cam.shape) <= _FINEST else enlarge(cam, (_TILE, _TILE)))
 
 
-def overlay(network: ComparedNetwork, cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:
+def overlay(
+    network: ComparedNetwork, cam: np.ndarray, top: float, grid: Grid, evidence: Evidence = "positive"
+) -> np.ndarray:
     """The map over the network's input, uint8 (H, W, 3) of about `SIDE` pixels."""
     large = figures.fit_to_screen(network.input_pixels, SIDE)
     heat = at_size(cam, grid, large.shape[:2])
+    if evidence == "signed":
+        return figures.signed_overlay(large, heat, top, OPACITY)
     share = np.clip(heat / top, 0, 1) if top > 0 else np.zeros_like(heat)
     return figures.overlay(large, share, OPACITY)
 

@@ -8,14 +8,14 @@ import numpy as np
 import streamlit as st
 
 from explorer.architectures.description import relative_depths
-from explorer.attribution import LayerProfile, profile, shared_tops
+from explorer.attribution import LayerProfile, extent, profile, shared_tops
 from explorer.figures import DASHES, Series
 from explorer.images import to_pixels
 from explorer.tracing import Trace
 from explorer.ui import missing, network_registry, url_query
 from explorer.ui.compare.state import FEWEST, CompareState
 from explorer.ui.services.caches import CACHES
-from explorer.ui.services.explore_state import Scope
+from explorer.ui.services.explore_state import Evidence, Scope
 from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult, trace_image
 
 COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 1024 pixels has room for
@@ -98,7 +98,7 @@ def compare(state: CompareState, networks: Sequence[ChosenNetwork], subject: Inp
         classes = network.checkpoint.class_names
         target = classes.index(asked) if asked in classes else None
         trace, profiles = _run_pass(f"{network.name}/{subject.digest}/{target}", network.name, subject, target)
-        if not all(np.isfinite(column.cam).all() for column in profiles):
+        if not all(np.isfinite(column.signed_cam).all() for column in profiles):
             raise ValueError(
                 f"the maps of {network.title} are too large for a number, so nothing can be compared with them; choose "
                 "another network."
@@ -143,20 +143,31 @@ def strip_depths(chosen: float) -> tuple[float, ...]:
     return tuple(chosen if column == nearest else depth for column, depth in enumerate(even))
 
 
-def column_tops(compared: Sequence[ComparedNetwork], depths: Sequence[float], scope: Scope) -> list[list[float]]:
-    """For each network the raw value that is drawn as the brightest colour in each column.
+def cam_of(column: LayerProfile, evidence: Evidence) -> np.ndarray:
+    """The layer's Grad-CAM, with or without what opposes the class."""
+    return column.signed_cam if evidence == "signed" else column.cam
+
+
+def column_tops(
+    compared: Sequence[ComparedNetwork], depths: Sequence[float], scope: Scope, evidence: Evidence = "positive"
+) -> list[list[float]]:
+    """For each network the raw value that is drawn as the brightest colour in each column; of signed maps the absolute
+    value.
 
     "layer": one column has one scale in all networks; "network": all layers of a network share one, also those that
     have no column; "both": all maps of all networks share one.
     """
+
+    def top(column: LayerProfile) -> float:
+        return extent(column.signed_cam) if evidence == "signed" else float(column.cam.max())
+
     if scope == "layer":
         columns = [
-            {str(place): float(network.nearest(depth).cam.max()) for place, depth in enumerate(depths)}
-            for network in compared
+            {str(place): top(network.nearest(depth)) for place, depth in enumerate(depths)} for network in compared
         ]
         return [list(tops.values()) for tops in shared_tops(columns, "layer")]
     layers = [
-        {column.name: float(column.cam.max()) for column in network.profiles if column.name in network.depths}
+        {column.name: top(column) for column in network.profiles if column.name in network.depths}
         for network in compared
     ]
     return [[next(iter(tops.values()))] * len(depths) for tops in shared_tops(layers, scope)]

@@ -64,6 +64,12 @@ def choose_view(state: CompareState) -> None:
         "compared. All: one scale for everything; weak maps then look empty.",
     )
     choose(
+        "evidence",
+        "Of the class",
+        {"positive": "what supports it", "signed": "both signs"},
+        help="Both signs: Grad-CAM before its ReLU. Red supports the explained class, blue opposes it.",
+    )
+    choose(
         "grid",
         "Draw the maps",
         GRIDS,

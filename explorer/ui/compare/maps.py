@@ -10,10 +10,11 @@ import streamlit as st
 from explorer import figures
 from explorer.experiments.cam_metrics import CamComparison, compare_cams
 from explorer.figures import Chapter, Chart, ColourScale, DepthCurves, Strip, Thumbnail
+from explorer.labels import EVIDENCE
 from explorer.ui import navigation, network_registry
 from explorer.ui.charts import colour_bar
 from explorer.ui.compare import aligned_strip, controls
-from explorer.ui.compare.comparison import ComparedNetwork, column_tops, load_state, strip_depths, update_state
+from explorer.ui.compare.comparison import ComparedNetwork, cam_of, column_tops, load_state, strip_depths, update_state
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.network_text import source_text
@@ -26,6 +27,7 @@ GRAD_CAMS = (
     "Grad-CAM: where a layer's channels support the explained class. Columns are relative depths, 0 at the input and 1 "
     "at the output; each shows the nearest layer of each network."
 )
+_READING = {"positive": "Brighter is more.", "signed": "Darker is more."}
 _COLUMN = 64  # pixels of a map on the report's strip
 _LARGE = 160  # pixels of an overlay in the report
 
@@ -42,7 +44,7 @@ def section(state: CompareState, compared: Sequence[ComparedNetwork], subject: I
     )
     scales, source = _scales(state, mapped), source_text(mapped, subject)
     aligned_strip.aligned_maps(state, mapped, f"{scales}. {source}", _choose)
-    colour_bar(figures.SEQUENTIAL, as_text(scales))
+    colour_bar(aligned_strip.palette_of(state), as_text(scales))
     for words in caveats(state, mapped):
         st.caption(as_text(words))
     draw([_sizes(mapped)], "sizes", source)
@@ -89,30 +91,38 @@ def different_classes(compared: Sequence[ComparedNetwork]) -> list[str]:
 
 def _scales(state: CompareState, compared: Sequence[ComparedNetwork]) -> str:
     """Where the colours of the Grad-CAMs end, for the scope of the view."""
+    name, start, meaning = EVIDENCE[state.evidence], "0 to ", ""
+    if state.evidence == "signed":
+        start, meaning = "±", ". Red supports the explained class, blue opposes it"
     if state.scope == "layer":
         return (
-            "Grad-CAM: 0 to the largest value found in that column, over all networks. So a weak column glows like a "
-            "strong one: the numbers under the maps say how strong it is"
+            f"{name}: {start}the largest value found in that column, over all networks{meaning}. So a weak column "
+            "glows like a strong one: the numbers under the maps say how strong it is"
         )
-    tops = [row[0] for row in column_tops(compared, strip_depths(state.depth), state.scope)]
+    tops = [row[0] for row in column_tops(compared, strip_depths(state.depth), state.scope, state.evidence)]
     if state.scope == "both":
-        return f"Grad-CAM: 0 to {tops[0]:.3g}, everywhere"
+        return f"{name}: {start}{tops[0]:.3g}, everywhere{meaning}"
     named = zip(compared, tops, strict=True)
-    return "Grad-CAM: " + ", ".join(f"0 to {top:.3g} ({network.title})" for network, top in named)
+    return f"{name}: " + ", ".join(f"{start}{top:.3g} ({network.title})" for network, top in named) + meaning
 
 
 def _strip(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
     depths = strip_depths(state.depth)
-    rows, every = [], column_tops(compared, depths, state.scope)
+    rows, every = [], column_tops(compared, depths, state.scope, state.evidence)
     for network, tops in zip(compared, every, strict=True):
         cells = []
         for depth, top in zip(depths, tops, strict=True):
             column = network.nearest(depth)
-            cells.append(Thumbnail(aligned_strip.paint(column.cam, top, state.grid), [column.name, f"to {top:.3g}"]))
+            painted = aligned_strip.paint(cam_of(column, state.evidence), top, state.grid, state.evidence)
+            cells.append(Thumbnail(painted, [column.name, f"{_to(state)}{top:.3g}"]))
         rows.append((network.title, cells))
-    caption = f"By relative depth. {_scales(state, compared)}. Brighter is more. n = 1 image."
+    caption = f"By relative depth. {_scales(state, compared)}. {_READING[state.evidence]} n = 1 image."
     ends = aligned_strip.scale_ends(state, every)
-    return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, figures.SEQUENTIAL, caption, ends)
+    return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, aligned_strip.palette_of(state), caption, ends)
+
+
+def _to(state: CompareState) -> str:
+    return "to ±" if state.evidence == "signed" else "to "
 
 
 def _sizes(compared: Sequence[ComparedNetwork]) -> Chart:
@@ -170,7 +180,7 @@ def _strips(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[St
 def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
     depths = strip_depths(state.depth)
     place = depths.index(state.depth)
-    cells, every = [], column_tops(compared, depths, state.scope)
+    cells, every = [], column_tops(compared, depths, state.scope, state.evidence)
     for network, tops in zip(compared, every, strict=True):
         column, top = network.nearest(state.depth), tops[place]
         height, width = column.cam.shape
@@ -179,12 +189,19 @@ def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip
             f"{network.target}. Colours from 0 to {top:.3g}, its largest value is {column.cam.max():.3g}."
         )
         zero = [f"The Grad-CAM is zero everywhere. {column.zero_reason}"] if column.zero_reason else []
-        pixels = aligned_strip.overlay(network, column.cam, top, state.grid)
+        if state.evidence == "signed":
+            low, high = column.signed_cam.min(), column.signed_cam.max()
+            words = (
+                f"{column.kind} at {network.depths[column.name]:.3f}; a map of {height}×{width}, explaining "
+                f"{network.target}. Colours to ±{top:.3g}, its values are {low:.3g} to {high:.3g}."
+            )
+            zero = []
+        pixels = aligned_strip.overlay(network, cam_of(column, state.evidence), top, state.grid, state.evidence)
         cells.append(Thumbnail(pixels, [column.name, *zero, words]))
-    caption = f"Each network's Grad-CAM over its input, at depth {state.depth:.2f}."
+    caption = f"Each network's {EVIDENCE[state.evidence]} over its input, at depth {state.depth:.2f}."
     titles = [network.title for network in compared]
     ends = aligned_strip.scale_ends(state, every)
-    return Strip(titles, [("", cells)], aligned_strip.SIDE, figures.SEQUENTIAL, caption, ends)
+    return Strip(titles, [("", cells)], aligned_strip.SIDE, aligned_strip.palette_of(state), caption, ends)
 
 
 def _differences(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
@@ -276,6 +293,7 @@ def _open_in_explore(state: CompareState, compared: Sequence[ComparedNetwork]) -
             target=state.target,
             layer=layer,
             scope=state.scope,
+            evidence=state.evidence,
             layers="main",
         )
         navigation.switch_page("explore", view.to_query())

@@ -6,6 +6,7 @@ from functools import partial
 import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, parameters_of
+from explorer.attribution.methods import LAYERED
 from explorer.errors import user_message
 from explorer.ui.compare.aligned_strip import OPACITY
 from explorer.ui.compare.comparison import ComparedNetwork
@@ -30,7 +31,6 @@ from explorer.ui.services.inference import InputImage
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.long_task import long_task, run_sequentially
 
-GUIDED_GRAD_CAM = "guided_grad_cam"
 _METHOD = "compared_method"  # of the session: a network's layers and sizes make no link that others could use
 _PARAMETERS = "compared_parameters"  # of the session: for each method those that were set
 
@@ -79,7 +79,7 @@ def _choose_method() -> str | None:
 
 def _form(method: str, compared: Sequence[ComparedNetwork]) -> Values:
     """The fields that all networks share, and their values. Layers are no field: each network has its own."""
-    if method == GUIDED_GRAD_CAM:
+    if method in LAYERED:
         return {}
     wanted = st.session_state.setdefault(_PARAMETERS, {}).get(method, {})
     parameters, chosen = supported_parameters(method, [network.checkpoint.spec for network in compared], wanted)
@@ -96,16 +96,17 @@ def _asked(
     method: str, chosen: Values, state: CompareState, compared: Sequence[ComparedNetwork]
 ) -> list[tuple[ComparedNetwork, Values]]:
     """The networks that the method can explain, each with its parameters."""
-    if method != GUIDED_GRAD_CAM:
+    if method not in LAYERED:
         sizes = {network.checkpoint.spec.input_shape[1:] for network in compared}
         if method == "occlusion" and len(sizes) > 1:
             st.caption("Window and stride count pixels of each network's own input, and the inputs differ in size.")
         return [(network, chosen) for network in compared]
     asked: list[tuple[ComparedNetwork, Values]] = []
     for network in compared:
-        layer = _layer(network, state.depth)
+        layer = _layer(network, method, state.depth)
         if layer is None:
-            st.info(f"{as_text(network.title)} has no layer with feature maps, so Guided Grad-CAM cannot explain it.")
+            title = METHODS[method].title
+            st.info(f"{as_text(network.title)} has no layer with feature maps, so {title} cannot explain it.")
         else:
             asked.append((network, {"layer": layer}))
     layers = ", ".join(f"{as_text(network.title)} {as_code(str(values['layer']))}" for network, values in asked)
@@ -116,9 +117,9 @@ def _asked(
     return asked
 
 
-def _layer(network: ComparedNetwork, depth: float) -> str | None:
-    """Of the layers that Guided Grad-CAM can take the one nearest to that relative depth, of two the later."""
-    for parameter in parameters_of(GUIDED_GRAD_CAM, network.checkpoint.spec):
+def _layer(network: ComparedNetwork, method: str, depth: float) -> str | None:
+    """Of the layers that the method can take the one nearest to that relative depth, of two the later."""
+    for parameter in parameters_of(method, network.checkpoint.spec):
         there = [name for name in reversed(parameter.choices) if name in network.depths]
         if there:
             return min(there, key=lambda name: abs(network.depths[name] - depth))
@@ -136,4 +137,5 @@ def _draw(method: str, asked: Sequence[tuple[ComparedNetwork, Values]], results:
     scale_bar(method, top, f", one scale for {networks}" if len(asked) > 1 else "")
     for words in different_classes([network for network, _ in asked]):
         st.caption(words)
-    st.caption("n = 1 image" + (f", noise of seed {SEED}." if method == "smoothgrad" else "."))
+    drawn = {"smoothgrad": "noise", "rise": "masks"}.get(method)
+    st.caption("n = 1 image" + (f", {drawn} of seed {SEED}." if drawn else "."))

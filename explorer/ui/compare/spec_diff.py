@@ -182,11 +182,15 @@ def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
             "input": " × ".join(map(str, spec.input_shape)),
             "classes": f"{spec.classes:,}",
         }
+    of_stages = spec.shortcuts
     stem = spec.stem
     pooled = ", max pooling" if stem and stem.pooling == "max" else ""
     stem_words = f"{stem.kernel_size}×{stem.kernel_size}, {stem.channels} channels" if stem else "none"
     return {
-        "shortcut": SHORTCUTS[spec.shortcut].long,
+        "shortcut": ", ".join(SHORTCUTS[kind].long for kind in (of_stages if len({*of_stages}) > 1 else of_stages[:1])),
+        "shortcut gain": f"{spec.shortcut_gain:g}",
+        "start of each branch": label("branch_start", spec.branch_start),
+        "stochastic depth": f"{spec.stochastic_depth:g}",
         "stages: blocks × channels": ", ".join(map(_stage_words, spec.stages)),
         "block": f"{BLOCKS[spec.block]}{f', {spec.groups} groups' if spec.groups > 1 else ''}"
         + (", norm in front of each convolution" if spec.preactivation else "")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from explorer.experiments.cam_metrics import Target
 from explorer.experiments.measurement import RESULTS
 from explorer.images import Paper
-from explorer.ui.services.explore_state import MAX_INDEX, AppState, Scope
+from explorer.ui.services.explore_state import MAX_INDEX, AppState, Evidence, Scope
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
@@ -21,14 +21,14 @@ DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
 class CompareState(UrlState):
     """One view of the Compare page.
 
-    `networks` are 2 to 4 different names; `picture`, `frame`, `paper`, `target` and `scope` are as in an `AppState`,
-    `target` counts in the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative
-    depth of the detail: networks of different depth share no layers, but each has a layer nearest to it. `grid` says
-    whether maps are drawn with their true pixels. `data` and `n` are the test images of all measurements, "" and None
-    the default ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the measurements
-    that a link asks for. `tab` is the open one. `weights` are those of the ensemble: "uniform", "learned" on the
-    validation images, or "kept-" and the id of a kept ensemble. Raises ValueError for values that this app never
-    writes.
+    `networks` are 2 to 4 different names; `picture`, `frame`, `paper`, `target`, `scope` and `evidence` are as in an
+    `AppState`, `target` counts in the classes of the first network. `depth`, 0 at the input to 1 at the output, is the
+    relative depth of the detail: networks of different depth share no layers, but each has a layer nearest to it.
+    `grid` says whether maps are drawn with their true pixels. `data` and `n` are the test images of all measurements,
+    "" and None the default ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the
+    measurements that a link asks for. `tab` is the open one. `weights` are those of the ensemble: "uniform", "learned"
+    on the validation images, or "kept-" and the id of a kept ensemble. Raises ValueError for values that this app
+    never writes.
     """
 
     INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "n": (1, 10**8)}
@@ -46,6 +46,7 @@ class CompareState(UrlState):
     measured: tuple[str, ...] = ()
     frame: str | None = None
     paper: Paper | None = None
+    evidence: Evidence = "positive"
     weights: str = "uniform"
 
     def __post_init__(self) -> None:

@@ -16,15 +16,23 @@ COUNTS = (50, 100, 200, 500, 1000, 2000, 5000)
 IsKnown = Callable[[Sequence[AskedNetwork], str], bool]
 """Whether a question's answers on its usual images of that data are stored for all these networks."""
 
+Fits = Callable[[str], bool]
+"""Whether a question can use that data."""
 
-def _options(networks: Sequence[AskedNetwork], is_known: IsKnown) -> list[str]:
-    """The data that fits all networks: first what they were trained on. It may be elsewhere if the answer is known;
-    the rest is on this machine."""
+
+def every(_: str) -> bool:
+    return True
+
+
+def _options(networks: Sequence[AskedNetwork], is_known: IsKnown, fits: Fits) -> list[str]:
+    """The data that fits the question and all networks: first what they were trained on. It may be elsewhere if the
+    answer is known; the rest is on this machine."""
     chosen = [each.chosen for each in networks]
     trained = chosen[0].checkpoint.data
     elsewhere = [] if measured_images.data_is_here(trained) or not is_known(networks, trained) else [trained]
     own = dataset_access.data_key(trained)
-    return [*elsewhere, *sorted(measured_images.shared_data(chosen), key=lambda data: data != own)]
+    here = filter(fits, measured_images.shared_data(chosen))
+    return [*elsewhere, *sorted(here, key=lambda data: data != own)]
 
 
 def _choose(state: ExperimentsState, options: Sequence[str], usual: int) -> tuple[str, int, list[int]]:
@@ -39,11 +47,19 @@ def _choose(state: ExperimentsState, options: Sequence[str], usual: int) -> tupl
 
 
 def images_of(
-    state: ExperimentsState, networks: Sequence[AskedNetwork], usual: int, is_known: IsKnown = lambda *_: False
+    state: ExperimentsState,
+    networks: Sequence[AskedNetwork],
+    usual: int,
+    is_known: IsKnown = lambda *_: False,
+    fits: Fits = every,
+    missing: str = "",
 ) -> tuple[str, int] | None:
     """The name of the data and the number of images, `usual` where none was chosen; None, with a sentence on the page,
-    where no data fits."""
-    options = _options(networks, is_known)
+    where no data fits: `missing`, or without it one with an offer to download some."""
+    options = _options(networks, is_known, fits)
+    if not options and missing:
+        st.info(missing)
+        return None
     if not options:
         offer_labelled_images(
             "There are no labelled images here that all these networks know.",
@@ -56,9 +72,13 @@ def images_of(
 
 
 def choose_images(
-    state: ExperimentsState, networks: Sequence[AskedNetwork], usual: int, is_known: IsKnown = lambda *_: False
+    state: ExperimentsState,
+    networks: Sequence[AskedNetwork],
+    usual: int,
+    is_known: IsKnown = lambda *_: False,
+    fits: Fits = every,
 ) -> None:
-    options = _options(networks, is_known)
+    options = _options(networks, is_known, fits)
     if not options:
         return
     data, n, counts = _choose(state, options, usual)

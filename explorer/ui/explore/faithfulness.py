@@ -13,6 +13,7 @@ from explorer.architectures import Network
 from explorer.attribution import METHODS, READINGS, Attribution, PerturbationCurve, Share
 from explorer.errors import user_message
 from explorer.figures import CascadeLine
+from explorer.labels import EVIDENCE
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
@@ -58,6 +59,8 @@ class _MapRequest:
     everything: bool
     shown: Mapping[str, Attribution]
     """Of each network the method's attribution, where it was made before."""
+    is_signed: bool
+    """Whether the map has both signs."""
 
     @property
     def is_grad_cam(self) -> bool:
@@ -65,17 +68,19 @@ class _MapRequest:
 
     @property
     def title(self) -> str:
-        return f"Grad-CAM of {self.layer}" if self.is_grad_cam else METHODS[self.method].title
+        return grad_cam_title(self.layer, self.is_signed) if self.is_grad_cam else METHODS[self.method].title
 
     def made(self, network: NetworkResult) -> np.ndarray | None:
         """The map (H, W) of that network; None for a method's that was not made before."""
         if self.is_grad_cam:
-            return profile_of(network, self.layer).cam
+            column = profile_of(network, self.layer)
+            return column.signed_cam if self.is_signed else column.cam
         return attribution.as_map(self.shown[network.name]) if network.name in self.shown else None
 
     def key(self, network: NetworkResult, subject: InputImage) -> str:
         if self.is_grad_cam:
-            return f"{self.layer}-{network.name}-{subject.digest}-{network.trace.target}"
+            kind = "signed" if self.is_signed else "cam"
+            return f"{kind}-{self.layer}-{network.name}-{subject.digest}-{network.trace.target}"
         return methods.attribution_key(network, subject, self.method, self.chosen)
 
     def seconds(self, network: NetworkResult) -> float:
@@ -91,6 +96,7 @@ class _MapRequest:
 def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult]) -> None:
     layer = shown_layer(state.layer, looked)
     method = GRAD_CAM if state.questioned == "grad_cam" else state.method
+    is_signed = state.evidence == "signed"
     bound(
         st.selectbox,
         "The map that is asked about",
@@ -98,7 +104,7 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
         key="questioned",
         value=method,
         write=_change_map,
-        format_func=lambda name: f"Grad-CAM of {layer}" if name == GRAD_CAM else METHODS[name].title,
+        format_func=lambda name: grad_cam_title(layer, is_signed) if name == GRAD_CAM else METHODS[name].title,
         width=320,
         help="A method's parameters are those under More methods.",
     )
@@ -111,7 +117,7 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
     for network in looked:
         if network not in there:
             st.info(f"{as_text(network.title)} has no layer {layer}; choose one that both networks have.")
-        elif request.is_grad_cam and (reason := profile_of(network, layer).zero_reason):
+        elif request.is_grad_cam and not is_signed and (reason := profile_of(network, layer).zero_reason):
             st.info(f"The Grad-CAM of {as_text(network.title)} is zero everywhere, so its order is chance. {reason}")
     try:
         costs = [request.seconds(network) for network in there]
@@ -145,11 +151,15 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
 def _request(state: AppState, subject: InputImage, looked: list[NetworkResult], method: str, layer: str) -> _MapRequest:
     """Raises ValueError where the networks have no parameters in common."""
     if method == GRAD_CAM:
-        return _MapRequest(method, layer, {}, state.layers == "all", {})
+        return _MapRequest(method, layer, {}, state.layers == "all", {}, state.evidence == "signed")
     _, chosen = methods.parameters(state, looked)
     made: Sequence[Attribution] = cached_result(methods.attributions_key(looked, subject, method, chosen)) or []
     shown = {network.name: each for network, each in zip(looked, made, strict=False)}
-    return _MapRequest(method, layer, chosen, state.layers == "all", shown)
+    return _MapRequest(method, layer, chosen, state.layers == "all", shown, methods.is_signed(method))
+
+
+def grad_cam_title(layer: str, is_signed: bool) -> str:
+    return f"{EVIDENCE['signed' if is_signed else 'positive']} of {layer}"
 
 
 def _change_map(name: str) -> None:
@@ -182,7 +192,7 @@ def _randomise(request: _MapRequest, network: NetworkResult) -> Generator[Share[
         if not request.is_grad_cam:
             return request.explain(randomised, image, target)
         kinds = EVERYTHING if request.everything else STRIP_KINDS
-        return attribution.grad_cam(trace(randomised, image, target, kinds)[request.layer])
+        return attribution.grad_cam(trace(randomised, image, target, kinds)[request.layer], relu=not request.is_signed)
 
     found = yield from part(
         attribution.cascading_randomisation(
@@ -191,8 +201,7 @@ def _randomise(request: _MapRequest, network: NetworkResult) -> Generator[Share[
     )
     maps = [found.original, *found.maps]
     tops = tuple(float(np.abs(values).max()) for values in maps)
-    signed = not request.is_grad_cam and methods.is_signed(request.method)
-    painted = [methods.paint(values, top, signed) for values, top in zip(maps, tops, strict=True)]
+    painted = [methods.paint(values, top, request.is_signed) for values, top in zip(maps, tops, strict=True)]
     yield Share(
         1.0,
         RandomisationResult(

@@ -29,7 +29,7 @@ from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.long_task import long_task, run_sequentially
 
 SIDE = 230  # pixels of a map
-SEED = 0  # of SmoothGrad's noise
+SEED = 0  # of SmoothGrad's noise and RISE's masks
 MISSED = 0.5  # of the score's difference: the most by which the values of a map that is of use may miss it
 Values = dict[str, int | float | str]
 T = TypeVar("T")
@@ -191,7 +191,7 @@ def paint(values: np.ndarray, top: float, signed: bool) -> np.ndarray:
 
 
 def is_signed(method: str) -> bool:
-    return METHODS[method].fold != "largest"
+    return METHODS[method].signed
 
 
 def _draw(state: AppState, looked: list[NetworkResult], results: Sequence[Attribution], chosen: Values) -> None:
@@ -247,23 +247,28 @@ def scale_bar(method: str, top: float, shared: str) -> None:
 
 
 def sum_words(result: Attribution, values: np.ndarray) -> str:
-    """The range of the map, and of Integrated Gradients whether its sum is what it must be: the score's difference
-    (Sundararajan et al. 2017, proposition 1)."""
+    """The range of the map, and of Integrated Gradients and DeepLIFT whether its sum is what it must be: the score's
+    difference (Sundararajan et al. 2017, proposition 1; Shrikumar et al. 2017, equation 1)."""
+    if not values.any() and METHODS[result.method].fold == "single":
+        return "Zero everywhere: the method keeps what supports the class alone, and finds nothing here."
     if not values.any():
         return "Zero everywhere: the score does not depend on the image in this way."
     words = f"From {values.min():.3g} to {values.max():.3g}."
     if result.difference is None or result.delta is None:
         return words
-    total = result.difference + result.delta
+    total, has_steps = result.difference + result.delta, result.method == "integrated_gradients"
     words += (
         f" The score of the image exceeds that of the baseline by {result.difference:.4g}; all values sum to "
         f"{total:.4g}"
     )
     if total * result.difference < 0:
-        return f"{words}, which has the wrong sign. This map is **not usable**; take more steps or another baseline."
+        other = "take more steps or another baseline" if has_steps else "take another baseline"
+        return f"{words}, which has the wrong sign. This map is **not usable**; {other}."
     if abs(result.delta) > MISSED * abs(result.difference):
-        return f"{words}. More than half is missed or added, so this map is **not usable**; take more steps."
-    return f"{words}, so {abs(result.delta):.2g} is missed (more steps come closer)."
+        other = "take more steps" if has_steps else "take another baseline"
+        return f"{words}. More than half is missed or added, so this map is **not usable**; {other}."
+    closer = " (more steps come closer)" if has_steps else ""
+    return f"{words}, so {abs(result.delta):.2g} is missed{closer}."
 
 
 def _npz(network: NetworkResult, result: Attribution, chosen: Values) -> bytes:

@@ -148,6 +148,8 @@ def _strongest(values: np.ndarray) -> int:
 def _activations(opened: _BlockView, top: float) -> None:
     inside, channel = opened.inside, opened.channel
     shortcut = SHORTCUTS_OF_BLOCKS[inside.kind].long
+    if (gain := opened.network.checkpoint.spec.shortcut_gain) != 1:
+        shortcut += f", times {gain:g}"
     st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {shortcut}.")
     layers = part_layers(opened.network.checkpoint.network, inside.name, opened.network.interventions)
     names: dict[PartOfBlock, str] = {"input": "x", "shortcut": "s(x)", "branch": "F(x)"}

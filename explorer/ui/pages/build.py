@@ -21,7 +21,7 @@ from explorer.ui.build import budget, classes, dataset_panel, ending, form, repl
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_sentence, table
-from explorer.ui.network_text import dataset_title
+from explorer.ui.network_text import dataset_title, variant_words
 from explorer.ui.session import session
 
 DEBOUNCE_S = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
@@ -184,7 +184,8 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
     for index, spec in enumerate(specs):
         st.markdown(f"**{spec.name}**" + (", the twin" if index else ""))
         drawing = figures.network_drawing(describe(spec), theme=theme, legend=index == explained)
-        chart(drawing, f"drawing_{index}", f"Drawing of {spec.name}: {len(spec.stages)} stages")
+        words = "".join(f", {word}" for word in variant_words(spec))
+        chart(drawing, f"drawing_{index}", f"Drawing of {spec.name}: {len(spec.stages)} stages{words}")
     with st.expander(f"All layers of {specs[0].name}, and what the numbers mean"):
         st.caption(
             "The number in a name is the depth: weighted layers on the main path, as the papers count. MACs are "

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
 from explorer.ui import lesson, navigation, network_registry
-from explorer.ui.experiments import controls, lesions, pictures, robust, units
+from explorer.ui.experiments import controls, folding, lesions, pictures, robust, trust, units
 from explorer.ui.experiments.question import Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
@@ -18,6 +18,8 @@ QUESTIONS: dict[QuestionName, Question] = {
     "dial": pictures.dial_question(),
     "attack": pictures.attack_question(),
     "robust": robust.question(),
+    "trust": trust.question(),
+    "fold": folding.question(),
     "unit": units.question(),
 }
 

@@ -11,11 +11,13 @@ from explorer import figures, torchvision_models
 from explorer.architectures import GraphSpec, describe
 from explorer.checkpoints import Checkpoint
 from explorer.errors import user_message
+from explorer.labels import capital, listed
 from explorer.onnx_export import to_onnx
 from explorer.ui import bar, client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import ensembles, model_table, upload_panel
+from explorer.ui.network_text import variant_words
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.callback_errors import report_errors, show_error
@@ -116,11 +118,13 @@ def _card(name: str) -> None:
     if "torchvision" in checkpoint.metrics:
         said = checkpoint.metrics["torchvision"]
         known = f" Accuracy {said['accuracy']:.2%}: {as_text(said['note'])}."
+    words = variant_words(checkpoint.spec)
+    variants = f"{as_text(capital(listed(words)))}. " if words else ""
     mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (checkpoint.mean, checkpoint.std))
     st.markdown(
         f"**{checkpoint.spec.name}**, {checkpoint.spec.depth} weighted layers, {len(checkpoint.class_names)} classes, "
         f"input {' × '.join(map(str, checkpoint.spec.input_shape))}, from {as_code(checkpoint.data)}.{known} "
-        f"Normalised by mean {mean}, standard deviation {std}."
+        f"{variants}Normalised by mean {mean}, standard deviation {std}."
     )
     drawing = figures.network_drawing(describe(checkpoint.spec), theme=client.theme())
     chart(drawing, "model_drawing", f"Drawing of {checkpoint.spec.name}")
@@ -143,7 +147,7 @@ def _card(name: str) -> None:
             navigation.download_button(
                 "Download as ONNX",
                 data=lambda: to_onnx(network_registry.checkpoint(name)),
-                file_name=f"{checkpoint.spec.name.lower()}.onnx",
+                file_name=f"{checkpoint.spec.name.lower().replace(' ', '-')}.onnx",
                 mime="application/octet-stream",
                 help="For other programs: the network for normalised images, up to its logits.",
             )

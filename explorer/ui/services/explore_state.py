@@ -18,6 +18,7 @@ Scope = Literal["layer", "network", "both"]
 Layers = Literal["blocks", "main", "all"]
 Tab = Literal["layer", "block", "methods", "channels", "trust"]
 MapSource = Literal["grad_cam", "method"]
+Evidence = Literal["positive", "signed"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
@@ -30,7 +31,7 @@ UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 # A pass depends on these, besides the networks: the browser sends them with each request.
 PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change", "attack")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
-SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at", "rows")
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "evidence", "at", "rows")
 
 MAX_INDEX = 100_000  # of a class or channel
 
@@ -45,6 +46,7 @@ class AppState(UrlState):
     network gets by itself. `paper` is the colour under its transparent parts, None for that of each network's training
     images. `dials` is the text of the `Dials` that change it, and `attack` that of the `AimedAttack` on the result.
     `target` is the class to explain, None for each network's prediction.
+    `evidence` says whether a Grad-CAM shows what supports the class alone, or "signed" what opposes it too.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
     `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
@@ -76,6 +78,7 @@ class AppState(UrlState):
     paper: Paper | None = None
     at: str | None = None
     change: str = ""
+    evidence: Evidence = "positive"
     rows: str | None = None
     attack: str = ""
 

@@ -1,6 +1,6 @@
 // The types that the modules of `static/` share; all are global, so a module names them without an import.
 
-type Kind = "cam" | "map"; // Grad-CAM, from 0 on; or a signed feature map
+type Kind = "cam" | "map" | "signed"; // Grad-CAM, from 0 on; a signed feature map; Grad-CAM of both signs
 type Scope = "layer" | "network" | "both"; // what shares one colour scale
 type PictureAt = [start: number, height: number, width: number]; // in the body of a message: uint8, row by row
 type Raster = { values: Uint8Array; height: number; width: number }; // row by row: steps 0..255, or three bytes of RGB
@@ -13,6 +13,7 @@ interface LayerSelection {
   channel: number | null;
   scope: Scope;
   opacity: number; // per cent, 0..100
+  evidence: "positive" | "signed"; // of a Grad-CAM: what supports the class, or also what opposes it
   rows: string | null; // further rows of the strip, with commas: rows.js
   at: string | null; // the value whose arithmetic is shown: "row,column" of the chosen map, "layer:place", "probabilities"
 }
@@ -180,7 +181,9 @@ interface Component<Data = unknown> {
 interface Cell {
   cam: PictureAt; // shares 0..255 of `largest`
   map: PictureAt; // of the most active channel: signed shares around 128 of `peak`
+  signed: PictureAt; // the Grad-CAM before its ReLU: signed shares around 128 of `extent`
   largest: number | null; // of the Grad-CAM
+  extent: number | null; // of the Grad-CAM before its ReLU, as absolute value
   peak: number | null; // of the feature map, as absolute value
   zero: string | null; // why the Grad-CAM is zero everywhere
   most_active: number; // the channel
@@ -662,6 +665,7 @@ interface AlignedData {
   chosen: number; // one of them
   caption: string;
   bar: string; // the colours of the scale, as a picture
+  title: string; // of the scale
   ends: [low: string, high: string]; // of the scale
   networks: { title: string; colour: string; input: string; seen: string; cells: AlignedCell[] }[];
 }

@@ -15,7 +15,7 @@ function alignedView(root) {
   const subject = () => ({
     parts: [...scroller.children],
     caption: shown.caption,
-    bars: [{ source, title: "Grad-CAM", ends: shown.ends }],
+    bars: [{ source, title: shown.title, ends: shown.ends }],
   });
   root.append(scroller, pictureTools(root, "aligned maps", subject));
 

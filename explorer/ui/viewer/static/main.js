@@ -449,7 +449,7 @@ async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
   const name = view.networks[which];
-  const question = { ...view, of: name, layer: shownLayer(state) };
+  const question = { ...view, of: name, layer: shownLayer(state), evidence: state.selection.evidence };
   try {
     save(await fetchArrays(data.token, question), `${name}-layer.npz`);
   } catch (error) {

@@ -1,7 +1,15 @@
 // What the viewer keeps in the fragment of the address: the selection that needs no run of the page.
 
 /** @type {Readonly<LayerSelection>} */
-export const DEFAULTS = Object.freeze({ layer: null, channel: null, scope: "layer", opacity: 70, at: null, rows: null });
+export const DEFAULTS = Object.freeze({
+  layer: null,
+  channel: null,
+  scope: "layer",
+  opacity: 70,
+  evidence: "positive",
+  at: null,
+  rows: null,
+});
 const AT = /^(probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3})$/;
 const ROWS = /^[a-z]{1,20}(,[a-z]{1,20}){0,11}$/;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$/;
@@ -26,6 +34,7 @@ export function parseFragment(fragment) {
     channel: wholeNumber(given.get("channel"), 100_000),
     scope: scope === "network" || scope === "both" ? scope : DEFAULTS.scope,
     opacity: wholeNumber(given.get("opacity"), 100) ?? DEFAULTS.opacity,
+    evidence: given.get("evidence") === "signed" ? "signed" : DEFAULTS.evidence,
     at: at !== null && AT.test(at) ? at : DEFAULTS.at,
     rows: rows !== null && ROWS.test(rows) ? rows : DEFAULTS.rows,
   };

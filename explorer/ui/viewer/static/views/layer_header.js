@@ -21,6 +21,13 @@ export function headerView(root, select) {
   percent.htmlFor.add("opacity");
   const opacity = el("input", { id: "opacity", type: "range", min: "0", max: "100" });
   opacity.oninput = opacity.onchange = () => select({ opacity: Number(opacity.value) }, true);
+  const signed = el("input", {
+    type: "checkbox",
+    role: "switch",
+    onchange: () => select({ evidence: signed.checked ? "signed" : "positive" }),
+  });
+  const switched = el("label", { className: "switch" }, signed, el("span", {}, "Signed Grad-CAM"));
+  switched.title = "Shows what opposes the explained class too, in blue: Grad-CAM before its ReLU.";
   const radios = Object.keys(SCOPES).map((scope) =>
     el("input", { type: "radio", name: "scope", value: scope, onchange: () => select({ scope: /** @type {any} */ (scope) }) }),
   );
@@ -36,6 +43,7 @@ export function headerView(root, select) {
       field(el("label", { htmlFor: "layer" }, "Layer"), picker),
       field(el("label", { htmlFor: "opacity" }, "Opacity of the overlay, %"), el("div", { className: "slider" }, opacity, percent)),
       field(el("span", {}, "One colour scale for each"), el("div", { className: "choice" }, group, meaning)),
+      switched,
     ),
   );
   let names = "";
@@ -52,6 +60,7 @@ export function headerView(root, select) {
     update(picker, { value: layer });
     update(opacity, { value: String(state.selection.opacity) });
     update(percent, { value: opacity.value });
+    signed.checked = state.selection.evidence === "signed";
     setText(meaning, SCOPES[state.selection.scope][1]);
     for (const radio of radios) radio.checked = radio.value === state.selection.scope;
   };

@@ -12,7 +12,7 @@ import { shownLayer } from "../store.js";
 import { unitAddress } from "../url.js";
 import { drawOverlay } from "./overlay.js";
 import { pixelPicker } from "./pixels.js";
-import { colorBar, paletteOf, scaleMax } from "./scales.js";
+import { camKind, colorBar, paletteOf, scaleMax, titleOf } from "./scales.js";
 
 /** @typedef {import("./overlay.js").Shown} Shown */
 
@@ -66,12 +66,15 @@ function camPart(which, name) {
         return;
       }
       drawOverlay(canvas, message, which, column, shown);
-      canvas.ariaLabel = `Grad-CAM of ${shown.layer} over the image`;
-      toggle(zero, cell.zero !== null);
-      setText(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
-      const max = scaleMax(message, "cam", which, column, shown.scope);
-      scale.show(message, `Grad-CAM, 0 to ${formatNumber(max)}`);
-      const caption = `Grad-CAM of ${shown.layer} of ${network.title} over the image, explaining ${network.target}. ${zero.textContent} ${message.source}`;
+      const kind = camKind(shown);
+      canvas.ariaLabel = `${titleOf(kind)} of ${shown.layer} over the image`;
+      const isZero = kind === "cam" && cell.zero !== null;
+      toggle(zero, isZero);
+      setText(zero, isZero ? `The Grad-CAM is zero everywhere. ${cell.zero}` : "");
+      const max = scaleMax(message, kind, which, column, shown.scope);
+      const range = kind === "cam" ? "0 to " : "red supports the class, blue opposes it, ±";
+      scale.show(message, `${titleOf(kind)}, ${range}${formatNumber(max)}`, kind);
+      const caption = `${titleOf(kind)} of ${shown.layer} of ${network.title} over the image, explaining ${network.target}. ${zero.textContent} ${message.source}`;
       subject = { parts: [canvas], caption, bars: [scale.saved(message, shown.scope, max)] };
     },
   };
@@ -303,8 +306,8 @@ export function panelView(root, select, download, openUnit) {
     const shown = { ...selection, layer };
     const column = message.columns.findIndex(({ name }) => name === layer);
     const there = message.networks.map((network) => network.layers[layer]);
-    const { scope, opacity, channel, at } = selection;
-    memo("cams", [message.predictions, layer, scope, opacity], () => {
+    const { scope, opacity, evidence, channel, at } = selection;
+    memo("cams", [message.predictions, layer, scope, opacity, evidence], () => {
       for (const part of cams) part.update(message, column, shown);
     });
     const isThere = there.some(Boolean);

@@ -1,10 +1,10 @@
 // A Grad-CAM over the picture: over the input of the network, or over the original, whose other parts it did not get.
 
-import { HEAT_STEPS, heatPixels, heatTable, imageOf, overlayPixels } from "../colors.js";
+import { HEAT_STEPS, heatPixels, heatTable, imageOf, inGrey, overlayPixels, signedHeatTable } from "../colors.js";
 import { context2d, el, paintImage, update } from "../dom.js";
 import { rasterAt } from "../message.js";
 import { enlargement } from "../picture_layout.js";
-import { paletteOf, scaleMax } from "./scales.js";
+import { camKind, paletteOf, scaleMax } from "./scales.js";
 
 /** @typedef {LayerSelection & {layer: string}} Shown */
 
@@ -22,17 +22,27 @@ export function rgbImage({ values, height, width }) {
   return imageOf(pixels, height, width);
 }
 
+/** How far the cell's own scale reaches on the shared one, 0..1. @type {(message: Message, cell: Cell, which: number, column: number, shown: Shown) => number} */
+function shareOf(message, cell, which, column, shown) {
+  const kind = camKind(shown);
+  const max = scaleMax(message, kind, which, column, shown.scope);
+  return max > 0 ? ((kind === "signed" ? cell.extent : cell.largest) ?? 0) / max : 0;
+}
+
 /** Over the input. @type {(canvas: HTMLCanvasElement, message: Message, which: number, column: number, shown: Shown) => void} */
 export function drawOverlay(canvas, message, which, column, shown) {
   const { cells, input } = message.networks[which];
   const cell = cells[column];
   if (!cell) return;
   const picture = rasterAt(message.body, input, 3);
-  const max = scaleMax(message, "cam", which, column, shown.scope);
-  const strength = max > 0 ? ((cell.largest ?? 0) / max / 255) * HEAT_STEPS : 0;
-  const table = heatTable(paletteOf(message, "cam"), shown.opacity / 100);
+  const kind = camKind(shown);
+  const signed = kind === "signed";
+  const share = shareOf(message, cell, which, column, shown);
+  const strength = signed ? (share / 127) * (HEAT_STEPS / 2) : (share / 255) * HEAT_STEPS;
+  const table = (signed ? signedHeatTable : heatTable)(paletteOf(message, kind), shown.opacity / 100);
   const factor = enlargement(picture.width, picture.height);
-  const pixels = overlayPixels(picture, factor, rasterAt(message.body, cell.cam), strength, table);
+  const under = signed ? inGrey(picture) : picture;
+  const pixels = overlayPixels(under, factor, rasterAt(message.body, cell[kind]), strength, table, signed);
   paintImage(canvas, imageOf(pixels, picture.height * factor, picture.width * factor));
 }
 
@@ -48,15 +58,16 @@ export function drawOnOriginal(canvas, message, which, column, shown) {
   update(canvas, { width, height });
   const context = context2d(canvas);
   const original = el("canvas");
-  paintImage(original, rgbImage(picture));
+  const kind = camKind(shown);
+  const signed = kind === "signed";
+  paintImage(original, rgbImage(signed ? inGrey(picture) : picture));
   context.imageSmoothingEnabled = factor === 1;
   context.drawImage(original, 0, 0, width, height);
   const [left, top, wide, tall] = message.predictions.networks[which].part;
   const box = /** @type {const} */ ([left * width, top * height, wide * width, tall * height]);
   if (cell) {
-    const max = scaleMax(message, "cam", which, column, shown.scope);
-    const strength = max > 0 ? (cell.largest ?? 0) / max / 255 : 0;
-    const values = heatPixels(rasterAt(message.body, cell.cam), strength, paletteOf(message, "cam"), shown.opacity / 100, HEAT_PX);
+    const strength = shareOf(message, cell, which, column, shown) / (signed ? 127 : 255);
+    const values = heatPixels(rasterAt(message.body, cell[kind]), strength, paletteOf(message, kind), shown.opacity / 100, HEAT_PX, signed);
     const heat = el("canvas");
     paintImage(heat, new ImageData(values, HEAT_PX, HEAT_PX));
     context.imageSmoothingEnabled = true;

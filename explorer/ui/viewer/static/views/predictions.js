@@ -6,6 +6,7 @@ import { shownLayer } from "../store.js";
 import { depthChartView } from "./depth_chart.js";
 import { frameView } from "./frame.js";
 import { drawOnOriginal, drawOverlay, rgbImage } from "./overlay.js";
+import { camKind, titleOf } from "./scales.js";
 
 const PAPERS = ["white", "grey", "black"];
 
@@ -112,7 +113,7 @@ export function predictionsView(root, choose) {
     const layer = shownLayer(state);
     if (!message || layer === null) return;
     const column = message.columns.findIndex(({ name }) => name === layer);
-    const now = JSON.stringify([layer, selection.scope, selection.opacity, asInput.checked]);
+    const now = JSON.stringify([layer, selection.scope, selection.opacity, selection.evidence, asInput.checked]);
     if (drawn === now) return;
     drawn = now;
     message.networks.forEach((network, which) => {
@@ -121,9 +122,10 @@ export function predictionsView(root, choose) {
       const draw = (asInput.checked || message.predictions.changed) && cell ? drawOverlay : drawOnOriginal;
       draw(canvas, message, which, column, { ...selection, layer });
       canvas.classList.toggle("small", message.predictions.pictures[0].small);
-      const words = cell ? `Grad-CAM of ${layer}, for ${network.target}` : `${network.title} has no layer ${layer}`;
+      const kind = camKind(selection);
+      const words = cell ? `${titleOf(kind)} of ${layer}, for ${network.target}` : `${network.title} has no layer ${layer}`;
       update(canvas, { ariaLabel: `${words}, over the image` });
-      setText(caption, cell?.zero ? `${words}: zero everywhere` : words);
+      setText(caption, kind === "cam" && cell?.zero ? `${words}: zero everywhere` : words);
     });
   }
   asInput.onchange = drawOverlays;

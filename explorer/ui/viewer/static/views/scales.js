@@ -15,7 +15,16 @@ export const scaleMax = ({ maxima }, kind, network, column, scope) =>
   scope === "layer" ? maxima[kind].layer[network][column] : maxima[kind][scope][network];
 
 /** @type {Record<Kind, string>} */
-const TITLES = { cam: "Grad-CAM", map: "feature map" };
+const TITLES = { cam: "Grad-CAM", map: "feature map", signed: "Signed Grad-CAM" };
+
+/** How a Grad-CAM is drawn. @type {(selection: Pick<LayerSelection, "evidence">) => "cam" | "signed"} */
+export const camKind = ({ evidence }) => (evidence === "signed" ? "signed" : "cam");
+
+/** @type {(kind: Kind) => string} */
+export const titleOf = (kind) => TITLES[kind];
+
+/** What the colours of a Grad-CAM say, where they have two signs. @type {(kind: Kind) => string} */
+const meaningOf = (kind) => (kind === "signed" ? ": red supports the explained class, blue opposes it" : "");
 /** @type {HTMLCanvasElement | undefined} */
 let buffer;
 
@@ -26,11 +35,12 @@ export function asCanvas(image) {
   return buffer;
 }
 
-/** The palette from left to right, and what it stands for. @param {Kind} kind */
+/** The palette from left to right, and what it stands for: `kind`, or what `show` was called with. @param {Kind} kind */
 export function colorBar(kind) {
   const canvas = el("canvas", { className: "bar", width: 256, height: 1, role: "img", ariaLabel: "Colour scale" });
   const caption = el("span");
-  let painted = false;
+  /** @type {Kind | null} */
+  let painted = null;
   return {
     box: el("div", { className: "scale" }, canvas, caption),
     /**
@@ -38,14 +48,14 @@ export function colorBar(kind) {
      * @type {(message: Message, scope: Scope, max?: number) => SavedBar}
      */
     saved(message, scope, max) {
-      return { source: canvas, title: TITLES[kind], ends: scaleEnds(message, kind, scope, max) };
+      return { source: canvas, title: TITLES[painted ?? kind], ends: scaleEnds(message, painted ?? kind, scope, max) };
     },
-    /** @type {(message: Message, text: string) => void} */
-    show(message, text) {
-      if (!painted) {
+    /** @type {(message: Message, text: string, now?: Kind) => void} */
+    show(message, text, now = kind) {
+      if (painted !== now) {
         const steps = Uint8Array.from({ length: 256 }, (_, step) => step);
-        paintImage(canvas, toImageData({ values: steps, height: 1, width: 256 }, colorTable(paletteOf(message, kind), kind, 1, 1)));
-        painted = true;
+        paintImage(canvas, toImageData({ values: steps, height: 1, width: 256 }, colorTable(paletteOf(message, now), now, 1, 1)));
+        painted = now;
       }
       setText(caption, text);
       canvas.ariaLabel = `Colour scale. ${text}`;
@@ -73,9 +83,10 @@ export function scaleCaption({ networks, maxima }, kind, scope) {
   const from = kind === "cam" ? "0 to " : "±";
   if (scope === "layer") {
     const text = `${name}: ${from}the largest value found in that layer${networks.length > 1 ? " of both networks" : ""}`;
-    return kind === "cam" ? `${text}. So a weak layer glows like a strong one: the bars under the maps say how strong it is` : text;
+    if (kind === "map") return text;
+    return `${text}${meaningOf(kind)}. So a weak layer glows like a strong one: the bars under the maps say how strong it is`;
   }
   const parts = networks.map((_, index) => `${from}${formatNumber(maxima[kind][scope][index])}`);
-  if (scope === "both" || parts.length === 1) return `${name}: ${parts[0]}`;
-  return `${name}: ${parts.map((part, index) => `${part} (${networks[index].title})`).join(", ")}`;
+  if (scope === "both" || parts.length === 1) return `${name}: ${parts[0]}${meaningOf(kind)}`;
+  return `${name}: ${parts.map((part, index) => `${part} (${networks[index].title})`).join(", ")}${meaningOf(kind)}`;
 }

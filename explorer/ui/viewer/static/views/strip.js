@@ -6,7 +6,7 @@ import { context2d, el, find, focusedIn, moveWithKeys, setText, svgEl, update } 
 import { formatNumber } from "../format.js";
 import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
-import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
+import { asCanvas, camKind, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
 import { HINT, stripPixels } from "./strip_pixels.js";
 
 const LABELS_PX = 124; // the column that stays while the layers scroll
@@ -15,10 +15,10 @@ const MAX_COLUMN_PX = 46;
 const TILE_PX = 32; // of a thumbnail in the row's canvas, at most; the browser scales it
 const BAR_PX = 16; // of the longest bar
 const MAX_CANVAS_PX = 16384; // which every browser can draw
-/** @type {Kind[]} */
+/** @type {("cam" | "map")[]} */
 const KINDS = ["cam", "map"];
 /** @type {Record<Kind, string>} what each row shows */
-const ROWS = { cam: "Grad-CAM", map: "most active channel" };
+const ROWS = { cam: "Grad-CAM", signed: "Signed Grad-CAM", map: "most active channel" };
 
 /**
  * One canvas a row: hundreds of small ones take longer.
@@ -33,7 +33,7 @@ function paintRow(canvas, message, which, kind, scope) {
   message.networks[which].cells.forEach((cell, index) => {
     if (cell === null) return;
     const map = rasterAt(message.body, cell[kind]);
-    const own = (kind === "cam" ? cell.largest : cell.peak) ?? 0;
+    const own = (kind === "cam" ? cell.largest : kind === "signed" ? cell.extent : cell.peak) ?? 0;
     const table = colorTable(palette, kind, own, scaleMax(message, kind, which, index, scope));
     const picture = asCanvas(toImageData(map, table));
     context.imageSmoothingEnabled = Math.max(map.height, map.width) > tile; // smaller ones keep their hard edges
@@ -43,6 +43,9 @@ function paintRow(canvas, message, which, kind, scope) {
 
 /** The largest Grad-CAM value of each layer. @type {(network: Message["networks"][0]) => number[]} */
 const strengthsOf = ({ cells }) => cells.map((cell) => cell?.largest ?? 0);
+
+/** The same before its ReLU, of either sign. @type {(network: Message["networks"][0]) => number[]} */
+const extentsOf = ({ cells }) => cells.map((cell) => cell?.extent ?? 0);
 
 /** How far each layer is from another pass. @type {(network: Message["networks"][0]) => number[]} */
 const distancesOf = ({ distances }) => (distances ?? []).map((value) => value ?? 0);
@@ -73,6 +76,10 @@ function hoverText(cell, name, kind, max) {
   if (kind === "cam") {
     const largest = `largest value ${formatNumber(cell.largest)}, scale to ${formatNumber(max)}`;
     return `${name}\nGrad-CAM: ${cell.zero ?? largest}\n${cell.sizes}`;
+  }
+  if (kind === "signed") {
+    const largest = `largest absolute value ${formatNumber(cell.extent)}, scale to ±${formatNumber(max)}`;
+    return `${name}\nSigned Grad-CAM: ${largest}\n${cell.sizes}`;
   }
   const scale = `scale to ±${formatNumber(max)}`;
   if (cell.peak === 0) {
@@ -125,7 +132,7 @@ function lineSample({ colour, dashed }) {
   return line;
 }
 
-/** @typedef {{which: number, kind: Kind, canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>}} Row of a network */
+/** @typedef {{which: number, kind: "cam" | "map", canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>, words: HTMLElement}} Row of a network */
 
 /** `more`: charts below those of the message. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, state: State, more: StripChart[]) => void} */
 export function stripView(root, select) {
@@ -133,6 +140,9 @@ export function stripView(root, select) {
   let message;
   /** @type {Scope | null} */
   let scope = null;
+  /** How the rows of Grad-CAMs are drawn. @type {"cam" | "signed"} */
+  let evidence = "cam";
+  const drawnAs = (/** @type {"cam" | "map"} */ kind) => (kind === "cam" ? evidence : kind);
   let [shape, selected, moved] = ["", -2, false];
   /** @type {number | undefined} */
   let scrolled;
@@ -142,7 +152,7 @@ export function stripView(root, select) {
   let further = [];
   /** @type {Row[]} */
   let rows = [];
-  /** @type {{which: number, valuesOf: (network: Message["networks"][0]) => number[], canvas: HTMLCanvasElement, name: HTMLElement | null}[]} */
+  /** @type {{which: number, valuesOf: (network: Message["networks"][0]) => number[], canvas: HTMLCanvasElement, name: HTMLElement}[]} */
   let bars = [];
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
@@ -150,19 +160,20 @@ export function stripView(root, select) {
   const allButtons = () => rows.flatMap(({ buttons }) => [...buttons.values()]);
   const tools = pictureTools(root, "all layers", () => {
     const captions = [`All layers of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
-    for (const kind of KINDS) captions.push(scaleCaption(message, kind, scope ?? "layer"));
+    for (const kind of KINDS) captions.push(scaleCaption(message, drawnAs(kind), scope ?? "layer"));
     const bars = KINDS.map((kind) => scales[kind].saved(message, scope ?? "layer"));
     return { parts: [find(root, ".grid")], caption: `${captions.join(". ")}. ${message.source}`, bars };
   });
 
   // Hundreds of texts are not written ahead.
-  /** @type {(button: HTMLElement, which: number, kind: Kind, column: number) => void} */
+  /** @type {(button: HTMLElement, which: number, kind: "cam" | "map", column: number) => void} */
   function explain(button, which, kind, column) {
     const cell = message.networks[which].cells[column];
     if (!cell || scope === null) return;
     const { name } = message.columns[column];
     const { change, distances } = message.networks[which];
-    const text = hoverText(cell, name, kind, scaleMax(message, kind, which, column, scope));
+    const drawn = drawnAs(kind);
+    const text = hoverText(cell, name, drawn, scaleMax(message, drawn, which, column, scope));
     const far = distances?.[column] ?? null;
     const changed = changesIn(parseChanges(change) ?? [], name).map(changeText);
     const hint = kind === "map" && cell.peak !== null ? [HINT] : [];
@@ -208,7 +219,7 @@ export function stripView(root, select) {
       const name = el("span", { className: "small" }, words);
       put(el("div", { className: "name" }, name), row, -1);
       const canvas = el("canvas", { className: "strengths", width: columns * tile, height: BAR_PX, ariaHidden: "true" });
-      bars.push({ which, valuesOf, canvas: put(canvas, row, 0, columns), name: valuesOf === distancesOf ? name : null });
+      bars.push({ which, valuesOf, canvas: put(canvas, row, 0, columns), name });
       row += 1;
       return name;
     };
@@ -219,12 +230,13 @@ export function stripView(root, select) {
         if (kind === "cam") {
           name.append(el("b", { style: `color:${network.colour}` }, network.title), ...(hasDashes ? [lineSample(network)] : [])); // its lines in the charts below
         }
-        name.append(el("span", {}, ROWS[kind]));
+        const words = el("span", {}, ROWS[kind]);
+        name.append(words);
         // The buttons over the canvases say what these show.
         const canvas = el("canvas", { className: "row", width: columns * tile, height: tile, ariaHidden: "true" });
         /** @type {Row["buttons"]} */
         const buttons = new Map();
-        rows.push({ which, kind, canvas: put(canvas, row, 0, columns), buttons });
+        rows.push({ which, kind, canvas: put(canvas, row, 0, columns), buttons, words });
         network.cells.forEach((cell, index) => {
           if (cell === null) {
             put(el("div", { className: "absent", title: `${network.title} has no such layer` }, "–"), row, index);
@@ -285,21 +297,23 @@ export function stripView(root, select) {
     }
     scope = null;
     for (const { which, valuesOf, canvas, name } of bars) {
-      paintBars(canvas, message, which, valuesOf);
-      if (name) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
+      paintBars(canvas, message, which, valuesOf === strengthsOf && evidence === "signed" ? extentsOf : valuesOf);
+      if (valuesOf === distancesOf) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
+      else setText(name, evidence === "signed" ? "its largest |value|" : "its largest value");
     }
     [...message.charts, ...further].forEach((chart, index) => {
       drawChart(message, chart, charts[index][0], charts[index][1], choose);
     });
-    for (const { which, kind, buttons } of rows) {
+    for (const { which, kind, buttons, words } of rows) {
+      setText(words, ROWS[drawnAs(kind)]);
       const changes = parseChanges(networks[which].change) ?? [];
       for (const [column, button] of buttons) {
         const cell = networks[which].cells[column];
-        const isZero = kind === "cam" ? cell?.zero !== null : cell?.peak === 0;
+        const isZero = drawnAs(kind) === "cam" ? cell?.zero !== null : (kind === "cam" ? cell?.extent : cell?.peak) === 0;
         const { name } = columns[column];
         const isChanged = changesIn(changes, name).length > 0;
         update(button, { className: [isZero ? "zero" : "", isChanged ? "touched" : ""].join(" ").trim() });
-        update(button, { ariaLabel: `${name}, ${networks[which].title}, ${ROWS[kind]}${isChanged ? ", changed" : ""}` });
+        update(button, { ariaLabel: `${name}, ${networks[which].title}, ${ROWS[drawnAs(kind)]}${isChanged ? ", changed" : ""}` });
       }
     }
   }
@@ -307,8 +321,8 @@ export function stripView(root, select) {
   function paint(/** @type {Scope} */ wanted) {
     scope = wanted;
     for (const button of allButtons()) button.removeAttribute("title"); // of other numbers
-    for (const { which, kind, canvas } of rows) paintRow(canvas, message, which, kind, wanted);
-    scales.cam.show(message, scaleCaption(message, "cam", wanted));
+    for (const { which, kind, canvas } of rows) paintRow(canvas, message, which, drawnAs(kind), wanted);
+    scales.cam.show(message, scaleCaption(message, evidence, wanted), evidence);
     scales.map.show(message, scaleCaption(message, "map", wanted));
   }
 
@@ -330,8 +344,8 @@ export function stripView(root, select) {
   return (now, layer, state, more) => {
     message = now;
     const wanted = state.selection.scope;
-    if (filled !== now.predictions || further !== more) {
-      further = more;
+    if (filled !== now.predictions || further !== more || evidence !== camKind(state.selection)) {
+      [further, evidence] = [more, camKind(state.selection)];
       filled = now.predictions; // another message; more layers of the same one change nothing here
       fill();
     }

@@ -1,0 +1,139 @@
+"""`Cost`: the time and disk that a study takes on this machine, before anything starts, and what is too much."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from explorer.machine import cores
+from explorer.runs import Request, data_folder
+from explorer.studies.study import Study, Trial
+
+if TYPE_CHECKING:
+    from explorer.training import Speed
+
+MOST_SECONDS = 7 * 24 * 3600.0
+LOG_BYTES = 400_000  # of a network: metrics, gradients, snapshots, and the record in its file
+KEPT_FREE = 2**28  # bytes of the disk that a study leaves free
+DOWNLOADED = {"cifar10": (45_000, 5_000, 10_000), "fashion-mnist": (54_000, 6_000, 10_000)}
+"""Training, validation and test pictures of what can be downloaded, as `downloadable.load` splits it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a study takes: `runs` of `networks` in all, `seconds` from start to end with so many `places`, `longest`
+    seconds of the longest run, and `bytes` on the disk when it has ended."""
+
+    runs: int
+    networks: int
+    places: int
+    seconds: float
+    longest: float
+    bytes: int
+
+    def check(self, folder: Path | None = None) -> None:
+        """Raises ValueError, with the number and what to do, where the study takes more than a week, or more than the
+        disk of `folder` (by default of the data) has free."""
+        if self.seconds > MOST_SECONDS:
+            raise ValueError(
+                f"this study would take about {duration(self.seconds)} with {_places(self.places)}, and "
+                f"{duration(MOST_SECONDS)} are the most; take fewer values or seeds, smaller networks or less training."
+            )
+        place = folder or data_folder()
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free - KEPT_FREE
+        if self.bytes > free:
+            raise ValueError(
+                f"this study would take about {_size(self.bytes)} of the disk, which has {_size(max(0, free))} to "
+                "spare; free some space, or take fewer values or seeds."
+            )
+
+    @property
+    def sentence(self) -> str:
+        """The cost in one sentence."""
+        networks = "" if self.networks == self.runs else f" of {self.networks:,} networks"
+        return (
+            f"{self.runs:,} run{'s' * (self.runs != 1)}{networks}: about {duration(self.seconds)} on this machine with "
+            f"{_places(self.places)}, and {_size(self.bytes)} of the disk."
+        )
+
+
+def cost(study: Study, speed: "Speed", places: int = 1) -> Cost:
+    """The cost on this machine, by its measured speed.
+
+    Runs side by side share the cores: more places gain only where cores would be idle; on a GPU no gain is counted.
+    Raises ValueError where `Study.trials` does, and for uploaded data that is gone.
+    """
+    trials = study.trials()
+    known: dict[str, tuple[float, int, int]] = {}
+    seconds, size, longest, largest_state = Fraction(0), 0, 0.0, 0
+    networks = 0
+    for trial in trials:
+        key = _key(trial)
+        if key not in known:
+            known[key] = _run_cost(trial.request, speed)
+        taken, kept, state = known[key]
+        networks += len(trial.cells)
+        at_once = min(places, len(trials))
+        # Of so many runs side by side, each network in a thread of its own.
+        crowd = max(1.0, at_once * len(trial.cells) / cores()) if trial.request.device == "cpu" else float(at_once)
+        taken *= crowd if at_once > 1 else 1.0
+        seconds += Fraction(taken) / at_once
+        longest, largest_state = max(longest, taken), max(largest_state, state)
+        size += kept
+    total = max(float(seconds), longest)
+    return Cost(len(trials), networks, places, total, longest, size + places * largest_state)
+
+
+def pictures(data: dict[str, Any]) -> tuple[int, int, int]:
+    """Training, validation and test pictures of the `data` of a request. Raises ValueError where it is damaged."""
+    from explorer.datasets import shapes, stored
+
+    kind = data.get("kind")
+    if kind == "shapes":
+        return shapes.Drawn.requested(data).counts
+    if kind == "stored":
+        from explorer.runs import stored_data
+
+        dataset = stored.load(stored_data(str(data.get("number"))))
+        return len(dataset.train), len(dataset.validation), len(dataset.test)
+    if kind in DOWNLOADED:
+        return DOWNLOADED[kind]
+    raise ValueError(f"there is no data of the kind {str(kind)[:40]!r}; use shapes, or upload some.")
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits: `45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h".replace(".0 h", " h")
+
+
+def _key(trial: Trial) -> str:
+    """Equal for trials that differ in nothing but the seed."""
+    request = trial.request
+    return repr((request.specs, {**request.config, "seed": 0}, request.data))
+
+
+def _run_cost(request: Request, speed: "Speed") -> tuple[float, int, int]:
+    """Seconds of a run that has this machine to itself, and the bytes of its files at the end and of its state."""
+    from explorer.architectures import ArchitectureSpec, describe
+    from explorer.training import TrainingConfig, forecast
+
+    specs: Sequence[ArchitectureSpec] = [ArchitectureSpec.from_dict(values) for values in request.specs]
+    config = TrainingConfig.from_dict(request.config)
+    found = forecast(speed, specs, config, pictures(request.data))
+    parameters = sum(describe(spec).parameters for spec in specs)
+    copies = 3 if config.optimizer == "adam" else 2
+    return found.seconds + found.measuring, 4 * parameters + LOG_BYTES * len(specs), 4 * copies * parameters
+
+
+def _places(count: int) -> str:
+    return "1 run at a time" if count == 1 else f"{count} runs at a time"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,284 @@
+"""`drive`: the work of a study's process, and how users start, pause and stop it."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from explorer import runs
+from explorer.files import write_atomically
+from explorer.labels import listed
+from explorer.runs import Run, data_folder
+from explorer.runs.locks import THERE, inherited, take, wait_for_lock
+from explorer.runs.queue import write_end
+from explorer.studies.engine import Engine, EngineError
+from explorer.studies.folder import KeptTrial, StudyFolder, TrialState, is_driven
+from explorer.studies.local import LocalEngine
+
+LOCK_FD_ENV = "EXPLORER_STUDY_LOCK"
+"""Environment variable that tells a study's process which descriptor is its lock."""
+POLL_S = 0.5
+ATTEMPTS = 2  # starts of a run that was killed, in one drive
+DISK_RESERVE = 2**25  # bytes that must be free to start another run: its log, state and networks are smaller
+DISK_IS_FULL = "The disk is full. Free some space, for example by deleting runs, and resume the study."
+NAMED = 3  # failed runs in the sentence on them
+
+Outcome = Literal["finished", "paused", "stopped", "failed"]
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """A run of a study that has ended, with its state then."""
+
+    kept: KeptTrial
+    state: TrialState
+
+
+def open_engine(name: str, places: int) -> Engine:
+    """The engine of that name for so many runs at once. Raises ValueError or EngineError, one sentence, where it is
+    not there."""
+    if name == "local":
+        return LocalEngine(places)
+    if name != "ray":
+        raise ValueError(f"there is no engine {name[:40]!r}; use {listed(ENGINES, 'or')}.")
+    try:
+        from explorer.studies.ray_engine import RayEngine  # type: ignore[import-not-found]
+    except ImportError:
+        raise EngineError(
+            "Ray is not installed: install requirements-ray.txt, or use the engine `local`, this machine."
+        ) from None
+    return RayEngine(places)
+
+
+def drive(place: StudyFolder, engine: Engine) -> Generator[TrialEnd, None, None]:
+    """Starts every run of the study that has not finished, waits for it, and yields each one's end.
+
+    A run that fails is kept as failed, and the others go on. While the study is paused, no run starts. Once it is
+    stopped, those that go on are ended; their saved state stays. The study ends when nothing is left to do, and can be
+    driven again whenever its process was killed. A caller that closes the iterator leaves the runs alone.
+
+    Raises ValueError where another process drives the study, or it is damaged.
+    """
+    descriptor = inherited(place.lock, LOCK_FD_ENV)
+    if descriptor is None:
+        with _guard(place):
+            _clear_marks(place)
+            descriptor = take(place.lock)
+    if descriptor is None:
+        raise ValueError("this study goes on already, in another process.")
+    try:
+        place.end_file.unlink(missing_ok=True)
+        yield from _Drive(place, engine).trials()
+    finally:
+        with suppress(EngineError):
+            engine.close()
+        os.close(descriptor)
+
+
+class _Drive:
+    """One drive of a study: what waits, what goes on, and what has failed."""
+
+    def __init__(self, place: StudyFolder, engine: Engine) -> None:
+        self.place, self.engine, self.name = place, engine, place.study().name
+        open_trials = [kept for kept in place.trials() if _state(kept) != "finished"]
+        # Those that an earlier process of this study has left going on are followed first.
+        self.waiting = sorted(open_trials, key=lambda kept: not runs.is_alive(kept.run))
+        self.going: dict[str, KeptTrial] = {}
+        self.killed: set[str] = set()
+        self.starts: Counter[str] = Counter()
+        self.failed: list[KeptTrial] = []
+
+    def trials(self) -> Iterator[TrialEnd]:
+        place = self.place
+        try:
+            while True:
+                stopping, pausing = place.stop_mark.exists(), place.pause_mark.exists()
+                if stopping:
+                    self._kill()
+                elif not pausing:
+                    yield from self._start()
+                if not self.going and (stopping or pausing or not self.waiting):
+                    outcome: Outcome = "finished" if not self.waiting else "stopped" if stopping else "paused"
+                    if self._end(outcome):
+                        return
+                for run in self.engine.wait(POLL_S):
+                    yield from self._ended(run)
+        except EngineError as error:
+            write_outcome(place, "failed", str(error))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            write_outcome(place, "failed", DISK_IS_FULL)
+
+    def _start(self) -> Iterator[TrialEnd]:
+        """Starts runs as long as there is room; yields those that cannot even start."""
+        while self.waiting and len(self.going) < self.engine.places:
+            kept = self.waiting[0]
+            if shutil.disk_usage(data_folder()).free < DISK_RESERVE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            run = runs.prepare(kept.trial.request, kept.run_id)
+            if not run.title():
+                run.write_title(f"{self.name}: {kept.trial.title}"[:200])
+            try:
+                if not self.engine.start(run):
+                    return  # there is no room now
+            except ValueError as error:
+                write_end(run, "failed", str(error))
+                self.waiting.pop(0)
+                self.failed.append(kept)
+                yield TrialEnd(kept, "failed")
+                continue
+            self.waiting.pop(0)
+            self.starts[run.id] += 1
+            self.going[run.id] = kept
+
+    def _kill(self) -> None:
+        for run_id, kept in self.going.items():
+            if run_id not in self.killed:
+                self.engine.kill(kept.run)
+                self.killed.add(run_id)
+
+    def _ended(self, run: Run) -> Iterator[TrialEnd]:
+        kept = self.going.pop(run.id)
+        state = _state(kept)
+        stopped = run.id in self.killed
+        self.killed.discard(run.id)
+        if state == "interrupted" and not stopped and self.starts[run.id] < ATTEMPTS:
+            self.waiting.insert(0, kept)  # its process was killed, or its machine lost
+            return
+        if stopped and state != "finished":
+            self.waiting.insert(0, kept)
+        elif state == "failed":
+            self.failed.append(kept)
+        yield TrialEnd(kept, state)
+
+    def _end(self, outcome: Outcome) -> bool:
+        """Writes how it ended. False where a user has resumed the study meanwhile, and it goes on."""
+        with _guard(self.place):
+            resumed = {"stopped": not self.place.stop_mark.exists(), "paused": not self.place.pause_mark.exists()}
+            if resumed.get(outcome, False):
+                return False
+            write_outcome(self.place, outcome, self._failures())
+            return True
+
+    def _failures(self) -> str:
+        if not self.failed:
+            return ""
+        named = [kept.trial.title for kept in self.failed[:NAMED]]
+        more = ["others"] if len(self.failed) > NAMED else []
+        count = "1 run has" if len(self.failed) == 1 else f"{len(self.failed)} runs have"
+        return f"{count} failed: {'; '.join([*named, *more])}. Their pages say why; resuming tries them again."
+
+
+def write_outcome(place: StudyFolder, outcome: Outcome, message: str) -> None:
+    """Writes how the study's process ended; on a full disk nothing: the study is "interrupted" then."""
+    content = json.dumps({"outcome": outcome, "message": message, "time": time.time()})
+    with suppress(OSError):
+        write_atomically(place.end_file, content.encode())
+
+
+def _state(kept: KeptTrial) -> TrialState:
+    run = runs.find(kept.run_id)
+    return runs.status(run).state if run is not None and run.metrics.exists() else "waiting"
+
+
+def start(place: StudyFolder) -> None:
+    """Starts the study's process, or lets the one that there is go on: the study is neither paused nor stopped then.
+
+    Raises ValueError where it cannot start.
+    """
+    if not THERE:
+        raise ValueError("studies in the browser need Linux or macOS; `python -m explorer train` works here too.")
+    place.settings()  # raises ValueError where it is damaged
+    try:
+        with _guard(place):
+            _clear_marks(place)
+            descriptor = take(place.lock)
+            if descriptor is None:
+                return
+            try:
+                place.end_file.unlink(missing_ok=True)
+                with place.log_text.open("ab") as output:
+                    process = subprocess.Popen(
+                        [sys.executable, "-m", "explorer", "study", str(place.folder)],
+                        cwd=Path(__file__).resolve().parents[2],
+                        env={**os.environ, LOCK_FD_ENV: str(descriptor), "EXPLORER_DATA": str(data_folder())},
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        pass_fds=[descriptor],
+                        start_new_session=True,  # a closed terminal or Ctrl-C ends the app and not the study
+                    )
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise ValueError(f"the study cannot start ({error.strerror}); free some space on the disk.") from None
+    threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until awaited
+
+
+def pause(place: StudyFolder) -> None:
+    """Lets the runs that go on end, and starts no further one until `start`."""
+    place.pause_mark.touch()
+
+
+def stop(place: StudyFolder) -> None:
+    """Ends the study and its runs within some seconds; `start` continues all of them from where they were."""
+    place.stop_mark.touch()
+    if not is_driven(place):  # its process was killed and has left runs behind
+        for kept in place.trials():
+            if runs.is_alive(kept.run):
+                runs.stop(kept.run)
+
+
+def delete(place: StudyFolder) -> None:
+    """Removes the study; its runs stay. Raises ValueError while it goes on."""
+    with _guard(place):
+        if is_driven(place):
+            raise ValueError("the study is still going on; stop it first.")
+        shutil.rmtree(place.folder, ignore_errors=True)
+    _guard_file(place).unlink(missing_ok=True)
+
+
+def run_process(place: StudyFolder) -> int:
+    """Drives the study as it was made, in this process: 0 where it ended as asked, 1 where it or a run of it failed,
+    2 where it cannot be driven."""
+    try:
+        settings = place.settings()
+        engine = open_engine(str(settings.get("engine")), int(settings.get("places", 1)))
+    except (ValueError, TypeError, EngineError) as error:
+        print(f"explorer: {error}", file=sys.stderr)
+        write_outcome(place, "failed", str(error))
+        return 2
+    try:
+        return int(any([end.state == "failed" for end in drive(place, engine)]))
+    except (ValueError, OSError) as error:
+        print(f"explorer: {error}", file=sys.stderr)
+        return 2
+
+
+def _guard_file(place: StudyFolder) -> Path:
+    return place.folder.with_name(f".{place.id}")
+
+
+def _clear_marks(place: StudyFolder) -> None:
+    place.pause_mark.unlink(missing_ok=True)
+    place.stop_mark.unlink(missing_ok=True)
+
+
+@contextmanager
+def _guard(place: StudyFolder) -> Iterator[None]:
+    """One process at a time decides whether the study goes on."""
+    with _guard_file(place).open("ab") as file:
+        wait_for_lock(file.fileno())
+        yield
