@@ -15,6 +15,7 @@ from explorer.studies import Study, StudyFolder, StudyProgress, driver
 from explorer.studies.cost import Cost, cost
 from explorer.studies.engine import EngineError
 from explorer.studies.local import default_places, measure_places
+from explorer.studies.ray_connection import check_wished
 from explorer.studies.ready_made import READY_MADE, ready_made
 from explorer.studies.study import words
 from explorer.training import choose_device
@@ -54,9 +55,11 @@ def run_study(arguments: argparse.Namespace) -> CommandResult:
     places = _places(arguments.places) or int(settings.get("places") or usual)
     if arguments.cost:
         return _cost_document(study, cost(study, machine_speed.measure(), places or 1))
-    if place is None:
-        place = _created(study, engine, places)
     try:
+        if engine == "ray":
+            check_wished()  # before a directory is made
+        if place is None:
+            place = _created(study, engine, places)
         _follow(place, engine, places)
     except EngineError as error:
         raise ValueError(str(error)) from None
