@@ -89,8 +89,9 @@ def connect(address: str, places: int | None) -> tuple[str, str]:
         raise EngineError(f"Ray at {address} cannot be used ({lines[0][:200].rstrip('.:')}); {INSTALL}.") from None
     # Else it prints long logs of lost nodes among the output of the command. No setting does that in this version.
     ray._private.worker._worker_logs_enabled = False
-    own_folder = str(context.address_info["session_dir"]) if address == "local" else ""
-    return str(context.address_info["gcs_address"]), own_folder
+    # Ray declares a parent of the class that it returns.
+    about: dict[str, str] = context.address_info  # type: ignore[attr-defined]
+    return about["gcs_address"], about["session_dir"] if address == "local" else ""
 
 
 @contextmanager

@@ -42,6 +42,7 @@ CACHES: Mapping[str, Limit] = {
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
     "requirements.check_torch": Limit("that torch is new enough, one value", "process"),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
+    "studies.folder._finished": Limit("results of finished runs of studies", "process", entries=500),
     "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
     "ui.network_registry._depth_charts": Limit("accuracies of the pretrained twins, one value", "process"),
