@@ -269,7 +269,7 @@ def _trial_progress(kept: KeptTrial) -> TrialProgress:
     return TrialProgress(trial, run_id, status.state, fraction, message, ())
 
 
-@lru_cache(maxsize=MAX_RUNS)
+@lru_cache(maxsize=500)
 def _finished(path: Path, size: int) -> tuple[tuple[Event, tuple[Event, ...]], ...]:
     """The results and the gradients of each network, by the metrics of a finished run; empty of any other run.
 
