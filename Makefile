@@ -69,7 +69,7 @@ $(VENV)/.installed: requirements.txt $(PYTHON)
 # No recipe: where Python is missing, or its link leads nowhere after an upgrade, the rule above makes all again.
 $(PYTHON):
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-ray.txt $(VENV)/.installed
 	$(PIP_INSTALL) --quiet -r requirements-dev.txt
 	@touch $@
 

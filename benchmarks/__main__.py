@@ -8,6 +8,7 @@ Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, 
 `one-click` trains what one click trains on this machine, five times. `forecasts` compares 15 trainings with forecasts.
 All parts together include a summary of these two.
 `load` and `isolation` simulate many users and have options of their own: `python -m benchmarks load --help`.
+`ray` measures what runs cost around the training, through Ray and in files (2 minutes).
 `blocks` shows what the pretrained networks get right without single blocks, as it ships with the app.
 `--write` writes one table: docs/bench.md for all parts together, docs/PART-PRECISION.md for one of them.
 `--refresh` puts the rows of one part into docs/bench.md instead, in the place of its older ones.
@@ -22,6 +23,7 @@ import torch
 
 from benchmarks import isolation, load, one_click
 from benchmarks.batchnorm import show_batchnorm
+from benchmarks.clusters import cluster_lines
 from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_rows, linear_accuracy, trained_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = ["all", "tracing", "training", "twins", "looking", "lesions", "geometry", "akamaster", "page", "runs"]
-    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks"]
+    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks", "ray"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -70,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         return run_threads(options.seconds, options.threads)
     if options.what == "blocks":
         return show_lines(block_lines(), "blocks", options.write)
+    if options.what == "ray":
+        return show_lines(cluster_lines(), "ray", options.write)
     if options.what == "difficulty":
         if options.size == SMALL:
             return show_lines(small_difficulty_lines(options.kept), f"difficulty-{SMALL}", options.write)

@@ -12,7 +12,10 @@ from explorer.studies import StudyFolder, driver
 
 def execute(run: Run) -> int:
     """Waits for the run's turn and executes it. 0 where it ended as asked, 1 where it failed; the epilog of
-    `cli/main.py` says that too."""
+    `cli/main.py` says that too. Of several processes the first one waits, and the others wait for it."""
+    if machine.launched()[0] > 0:
+        machine.give_way()
+        os._exit(runs.execute_beside(run))
     try:
         runs.take_lock(run)
         machine.give_way()  # before torch starts threads, which inherit it

@@ -9,12 +9,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-"""The 97.5 % quantiles of Student's t with 1 to 30 degrees of freedom."""
+_EXACT = 30  # degrees of freedom; a series of few terms is as good above
 _SAMPLES = 2000
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
@@ -57,10 +52,22 @@ class Mean:
         """1 where the whole interval is above 0, -1 where it is below, else 0."""
         return int(self.low > 0) - int(self.high < 0)
 
+    @property
+    def has_interval(self) -> bool:
+        """False of one value, and of equal ones: they do not say how much another would differ."""
+        return self.low < self.high
+
+    @property
+    def turned(self) -> "Mean":
+        """That of the values with the other sign."""
+        return Mean(-self.value, -self.high, -self.low, self.n)
+
 
 def mean(values: Sequence[float]) -> Mean:
     """With Student's t (Student 1908), which takes the values for independent and about normal, as those of several
-    seeds are. Raises ValueError for no values.
+    seeds are. Of paired differences it is the interval of the paired t-test.
+
+    Raises ValueError for no values.
     """
     if not values:
         raise ValueError("`values` must hold one number or more; measure a seed first.")
@@ -68,6 +75,8 @@ def mean(values: Sequence[float]) -> Mean:
     middle = math.fsum(values) / n
     if n == 1:
         return Mean(middle, math.nan, math.nan, 1)
+    if min(values) == max(values):
+        return Mean(values[0], values[0], values[0], n)
     deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
     half = _student(n - 1) * deviation / math.sqrt(n)
     return Mean(middle, middle - half, middle + half, n)
@@ -101,10 +110,10 @@ def bootstrap_draws(n: int, seed: int = 0) -> np.ndarray:
 
 
 def _student(freedom: int) -> float:
-    """The quantile of Student's t that leaves out 2.5 % above. Above the table by the series of Abramowitz and Stegun
+    """The quantile of Student's t that leaves out 2.5 % above. Of many by the series of Abramowitz and Stegun
     (1964, 26.7.5), which is exact to five digits there."""
-    if freedom <= len(_T):
-        return _T[freedom - 1]
+    if freedom <= _EXACT:
+        return t_quantile((1 + CONFIDENCE) / 2, freedom)
     z, n = _Z, freedom
     terms = (
         (z**3 + z) / 4,
@@ -179,3 +188,29 @@ def mean_difference(values: Sequence[float]) -> Difference:
     mean = math.fsum(values) / n
     half = _Z * math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
     return Difference(mean, mean - half, mean + half)
+
+
+def t_quantile(share: float, freedom: int) -> float:
+    """The `share` quantile, 0.5 <= share < 1, of Student's t with so many degrees of freedom, at least 1.
+
+    The distribution is a finite sum in the angle atan(t / sqrt(freedom)) (Abramowitz and Stegun 1964, 26.7.3 and
+    26.7.4), which is inverted by bisection.
+    """
+    if not 0.5 <= share < 1 or freedom < 1:
+        raise ValueError(f"`share` must be in 0.5..1 and `freedom` 1 or more, received {share} and {freedom}.")
+    wanted, low, high = 2 * share - 1, 0.0, math.pi / 2
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _central_share(middle, freedom) < wanted else (low, middle)
+    return math.sqrt(freedom) * math.tan((low + high) / 2)
+
+
+def _central_share(angle: float, freedom: int) -> float:
+    """The probability that Student's |t| is at most sqrt(freedom) * tan(angle)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    is_odd = freedom % 2 == 1
+    term = total = (cosine if freedom > 1 else 0.0) if is_odd else 1.0
+    for power in range(3 if is_odd else 2, freedom - 1, 2):
+        term *= cosine**2 * (power - 1) / power
+        total += term
+    return 2 / math.pi * (angle + sine * total) if is_odd else sine * total

@@ -1,4 +1,4 @@
-"""Cores that this process may use, by its affinity and the quotas of its control groups, and its priority."""
+"""Cores that this process may use, by its affinity and the quotas of its control groups; its priority; its fellows."""
 
 import math
 import os
@@ -57,6 +57,15 @@ def give_way() -> None:
     with suppress(OSError, AttributeError):
         if os.getsid(0) == os.getpid():  # the group is this process's own
             Path("/proc/self/autogroup").write_text(str(NICE))
+
+
+def launched() -> tuple[int, int]:
+    """(rank, count) of the processes that `torchrun` started together for one training; (0, 1) without it."""
+    try:
+        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    except (KeyError, ValueError):
+        return 0, 1
+    return (rank, count) if 0 <= rank < count else (0, 1)
 
 
 def _quotas(system: Path) -> list[float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,14 +11,15 @@ from explorer.architectures import ArchitectureSpec, Intervened, Intervention, N
 
 STRIP_KINDS = ("conv", "shortcut", "block")  # what the depth strip shows
 EVERYTHING = None
+Score = Literal["logit", "probability"]
 
 
 @dataclass(frozen=True, eq=False)
 class LayerTrace:
     """One layer of a pass.
 
-    `activation` and `gradient` (of the target's logit, before softmax, with respect to the activation) are read-only
-    float32 of one shape: (C, H, W), or (units,) in the head.
+    `activation` and `gradient` (of the explained score, by default the target's logit before softmax, with respect to
+    the activation) are read-only float32 of one shape: (C, H, W), or (units,) in the head.
     """
 
     name: str
@@ -36,7 +38,8 @@ class Trace:
     """One image's pass through one network, forward and back.
 
     `layers` are in execution order. `image` and `image_gradient` are (channels, H, W), normalised as the network saw
-    it; `logits` is (classes,); all are read-only float32. `target` is the class whose logit was explained.
+    it; `logits` is (classes,); all are read-only float32. `target` is the class whose `score` was explained: its logit,
+    or its probability, whose gradient depends on the logits of all classes.
     """
 
     spec: ArchitectureSpec
@@ -45,6 +48,7 @@ class Trace:
     image_gradient: np.ndarray
     logits: np.ndarray
     target: int
+    score: Score = "logit"
 
     def __getitem__(self, name: str) -> LayerTrace:
         if name not in self.names:
@@ -73,13 +77,15 @@ def trace(
     kinds: Collection[str] | None = STRIP_KINDS,
     inside_blocks: bool = True,
     interventions: Sequence[Intervention] = (),
+    score: Score = "logit",
 ) -> Trace:
     """The `Trace` of `image`.
 
     `image` is float32 (channels, H, W), normalised. `target` is the class to explain, by default the predicted one.
     `kinds` are the layers to keep: convolutions, shortcuts and blocks by default, `EVERYTHING` for every visible
     operation (hundreds of megabytes at 224 pixels). Without `inside_blocks` a block is kept, and no layer inside it.
-    `interventions` change the pass; what they leave unused has gradients of zero.
+    `interventions` change the pass; what they leave unused has gradients of zero. `score` is what the gradients are of:
+    the target's logit, or its probability, softmax of the logits over the spec's temperature.
 
     The network is left as it was found: no hooks, no `.grad`, no mode changed; threads may share a frozen one. Raises
     ValueError for a network in training mode, an image of another shape or with values that are not finite, or a target
@@ -91,12 +97,14 @@ def trace(
     with torch.enable_grad():
         logits = network(x, recorder)  # (1, classes)
         target = int(logits.argmax() if target is None else target)
-        score = logits[0, target]
+        explained = logits[0, target]
+        if score == "probability":  # in float64, else a probability near 1 would have no gradient
+            explained = (logits[0].double() / network.spec.temperature).softmax(0)[target]
     outputs = recorder.outputs
     if not inside_blocks:
         outputs = {name: output for name, output in outputs.items() if network.spec.block_of(name) is None}
     unused = bool(interventions)
-    gradients = torch.autograd.grad(score, [x, *outputs.values()], allow_unused=unused, materialize_grads=unused)
+    gradients = torch.autograd.grad(explained, [x, *outputs.values()], allow_unused=unused, materialize_grads=unused)
     layers = []
     for (name, output), gradient in zip(outputs.items(), gradients[1:], strict=True):
         module = recorder.modules[name]
@@ -104,7 +112,7 @@ def trace(
         if getattr(module, "channels_last", False):  # as some layers of an ONNX network have them
             values = np.moveaxis(values[0], -1, 0), np.moveaxis(values[1], -1, 0)
         layers.append(LayerTrace(name, network.layers[module][1], *values))
-    return Trace(network.spec, tuple(layers), _array(x), _array(gradients[0]), _array(logits), target)
+    return Trace(network.spec, tuple(layers), _array(x), _array(gradients[0]), _array(logits), target, score)
 
 
 def check_pass(network: Network, image: np.ndarray, target: int | None) -> None:

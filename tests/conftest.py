@@ -50,8 +50,8 @@ BROWSER = "tests/e2e/"
 HALF = [f"{BROWSER}test_{name}.py" for name in "overview compare form gradients pictures actions".split()]
 """Browser tests that take as long as all others of them."""
 LONG = """
-    runs studies load promises build forecasts downloadable weights_import main torchvision_models architectures docs
-    training weights_import_files compare gradient_flow layering hostile_zips difficulty
+    ray_engine runs studies load promises build forecasts downloadable weights_import main torchvision_models
+    architectures docs training weights_import_files compare gradient_flow layering hostile_zips difficulty
 """.split()
 
 

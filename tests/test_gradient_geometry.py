@@ -254,7 +254,7 @@ def test_a_wider_network_has_more_channels_and_nothing_else() -> None:
 
 def test_the_interval_of_a_mean_is_that_of_student() -> None:
     found = mean([1.0, 2.0, 3.0])
-    assert (found.value, found.high - 2, found.n) == (2, pytest.approx(4.303 / math.sqrt(3)), 3)
+    assert (found.value, found.high - 2, found.n) == (2, pytest.approx(4.302653 / math.sqrt(3)), 3)
     assert math.isnan(mean([1.0]).low) and mean([1.0]).sign == 0
     for n in (2, 5, 31):  # 97.5 % of the density lie below the quantile
         deviation = math.sqrt(n / (n - 1)) if n % 2 == 0 else 1.0

@@ -88,10 +88,17 @@ ONLY_IN = {
     "onnx": {"explorer.weights_import", "explorer.onnx_export"},
     "pillow_heif": {"explorer.images"},
     "pydicom": {"explorer.images"},
+    "ray": {"explorer.studies"},
 }
 
 # Packages of the tests that a module takes where they are installed, and does without where they are not.
-OPTIONAL = {("explorer.onnx_export", "onnxruntime")}
+OPTIONAL = {
+    ("explorer.onnx_export", "onnxruntime"),
+    ("explorer.studies.ray_connection", "ray"),
+    ("explorer.studies.ray_engine", "ray"),
+    ("explorer.studies.ray_node", "ray"),
+    ("explorer.studies.ray_task", "ray"),
+}
 
 # Pictures and pages know no networks, and what draws pictures knows arrays only.
 WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}

@@ -21,7 +21,7 @@ from explorer.labels import listed
 from explorer.presets import cifar
 from explorer.tracing import trace
 from explorer.ui import report as writer
-from explorer.ui.compare import labelled, layer_similarity, report
+from explorer.ui.compare import ensemble, labelled, layer_similarity, report
 from explorer.ui.compare.comparison import ComparedNetwork, side_by_side
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.services.inference import InputImage, NetworkResult
@@ -110,14 +110,16 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
         "One image",
         "Where they look",
         "Predictions on labelled images",
+        "As an ensemble",
         "Similarity of their representations",
         "How much of the Grad-CAM lies on the object",
         "This view",
         "Made with",
     ]
     charts = [attributes for tag, attributes in tags if tag == "div" and attributes.get("class") == "chart"]
-    # Probabilities, how alike the maps are, sizes; accuracies, confusions, pairs, CKA debiased and plain, shares.
-    assert len(charts) == 9
+    # Probabilities, how alike the maps are, sizes; accuracies, confusions, pairs, the ensemble, CKA debiased and plain,
+    # shares.
+    assert len(charts) == 10
     images = [attributes for tag, attributes in tags if tag == "img"]
     # The picture, and as each sees it; strips of 12 depths, overlays, a difference, their scales; one disagreed on.
     assert len(images) == 3 + 2 * 12 + 2 + 1 + 3 + 1
@@ -154,7 +156,7 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
     more[Request("cka", "shapes-32", N).key("residual", "plain")] = replace(cka, names=("residual", "plain"))
     text = html_report(compared, more)
     headings = re.findall(r"<h2>(.*?)</h2>", text)
-    assert headings[4:-2] == [
+    assert headings[5:-2] == [
         f"Similarity of their representations: {N} images of Shapes",
         f"Similarity of their representations: {N} images of Shapes 64×64",
         f"How much of the Grad-CAM lies on the object: {N} images of Shapes, label explained",
@@ -298,3 +300,13 @@ def test_a_layer_without_maps_leaves_a_gap_in_its_line() -> None:
     assert shares["y"] == [0.2, None, 0.4] and shares["line"]["dash"] == "dash"
     assert band["y"] == pytest.approx([0.21, 0.42, 0.38, 0.19])
     assert shares["name"] == "&lt;b&gt;n" and drawn["layout"]["shapes"][0]["y0"] == 0.15
+
+
+def test_the_ensemble_is_in_it_where_all_networks_are_measured(
+    twins: tuple[list[ComparedNetwork], dict[str, Measurement]],
+) -> None:
+    compared, kept = twins
+    (chapter,) = ensemble.chapters(compared, kept)
+    assert chapter.heading == "As an ensemble" and f"{N} images right" in str(chapter.parts[1])
+    one = {key: each for key, each in kept.items() if each.names != (compared[1].name,)}
+    assert ensemble.chapters(compared, one) == []

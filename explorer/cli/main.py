@@ -12,6 +12,7 @@ from explorer import __version__
 from explorer.cli import (
     arithmetic,
     data,
+    ensembles,
     experiments,
     folding,
     geometry,
@@ -37,6 +38,7 @@ COMMANDS = (
     ("explain", pictures.explain_arguments, pictures.explain_picture),
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
+    ("ensemble", ensembles.ensemble_arguments, ensembles.measure_ensemble),
     ("fold", folding.fold_arguments, folding.fold_network),
     ("geometry", geometry.geometry_arguments, geometry.measure_geometry),
     ("trust", trust.trust_arguments, trust.measure_trust),
@@ -66,8 +68,9 @@ def parser() -> Parser:
         description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at an image.",
         epilog="`COMMAND --help` shows all options of one. Each prints text or, with --json, one JSON document; "
         "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN, `study DIR` a study. "
-        "Exit status: 0; 1 where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong "
-        "use, with one sentence on stderr; 130 after Ctrl-C; 141 where the reader closes the output before its end.",
+        "`torchrun --nproc-per-node N -m explorer train …` trains in N processes that share each batch. Exit status: "
+        "0; 1 where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong use, with one "
+        "sentence on stderr; 130 after Ctrl-C; 141 where the reader closes the output before its end.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
@@ -91,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = parser().parse_args(argv)
             document, lines = arguments.run(arguments)
+            if not document:  # of a process that trains beside the first one, which says it
+                return 0
             if arguments.json:
                 print(json.dumps(finite(document), indent=2, allow_nan=False))
             else:

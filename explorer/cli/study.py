@@ -12,9 +12,11 @@ from explorer.cli import CommandResult
 from explorer.cli.formatting import notes_block, percent, table
 from explorer.runs import speed as machine_speed
 from explorer.studies import Study, StudyFolder, StudyProgress, driver
+from explorer.studies.analysis import Analysis, analyse
 from explorer.studies.cost import Cost, cost
 from explorer.studies.engine import EngineError
 from explorer.studies.local import default_places, measure_places
+from explorer.studies.ray_connection import check_wished
 from explorer.studies.ready_made import READY_MADE, ready_made
 from explorer.studies.study import words
 from explorer.training import choose_device
@@ -54,9 +56,11 @@ def run_study(arguments: argparse.Namespace) -> CommandResult:
     places = _places(arguments.places) or int(settings.get("places") or usual)
     if arguments.cost:
         return _cost_document(study, cost(study, machine_speed.measure(), places or 1))
-    if place is None:
-        place = _created(study, engine, places)
     try:
+        if engine == "ray":
+            check_wished()  # before a directory is made
+        if place is None:
+            place = _created(study, engine, places)
         _follow(place, engine, places)
     except EngineError as error:
         raise ValueError(str(error)) from None
@@ -180,6 +184,7 @@ def _document(place: StudyFolder) -> CommandResult:
         }
         for result in found.results
     ]
+    analysis = analyse(study, found.results)
     failed = [
         {"trial": trial.trial.title, "run": trial.run_id, "state": trial.state, "message": trial.message}
         for trial in found.trials
@@ -192,6 +197,7 @@ def _document(place: StudyFolder) -> CommandResult:
         "state": found.state,
         "message": found.message,
         "results": results,
+        "analysis": analysis.to_dict(),
         "unfinished": failed,
     }
     fields = [axis.field for axis in study.axes]
@@ -203,7 +209,12 @@ def _document(place: StudyFolder) -> CommandResult:
         for result in found.results
     ]
     header = (*fields, "seed", "network", "train accuracy", "test accuracy", "n", "outcome")
-    return document, [f"{study.name}: {_summary(found)}", "", *table(header, rows), *notes_block(_notes(found))]
+    lines = [f"{study.name}: {_summary(found)}", "", *table(header, rows), *_paragraph(analysis)]
+    return document, [*lines, *notes_block(_notes(found))]
+
+
+def _paragraph(analysis: Analysis) -> list[str]:
+    return ["", *analysis.paragraph] if analysis.trained else []
 
 
 def _summary(found: StudyProgress) -> str:

@@ -20,11 +20,12 @@ from explorer.cli.networks import parameters
 from explorer.cli.results import ship_gradients, ship_lesions, ship_results, ship_scenes
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.experiments import scenes, stored_gradients
-from explorer.machine import give_way
+from explorer.machine import give_way, launched
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
 from explorer.runs import describe_results, recomputed, recording
 from explorer.runs.log import LogWriter
 from explorer.training import (
+    Processes,
     Progress,
     TrainingRecord,
     TrainingState,
@@ -32,6 +33,7 @@ from explorer.training import (
     device_name,
     evaluate_classes,
     fit_together,
+    joined,
     propose,
     use_threads,
 )
@@ -70,7 +72,15 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
 def train_network(arguments: argparse.Namespace) -> CommandResult:
     """Train a network, alone or with its twin, and save it."""
     if arguments.auto:
+        if launched()[1] > 1:
+            raise ValueError("`--auto` is measured for one process; give a NAME and options to train in several.")
         return one_click.train(arguments)
+    with joined() as processes:
+        return _train(arguments, processes)
+
+
+def _train(arguments: argparse.Namespace, processes: Processes) -> CommandResult:
+    """What `train` says; nothing in a process beside the first one, which writes the files."""
     config = inputs.config(arguments)
     choose_device(config.device)
     name, spec = inputs.named_spec(arguments)
@@ -88,7 +98,10 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
     specs = [replace(spec, input_shape=dataset.input_shape, classes=len(dataset.class_names)) for spec in specs]
     trained = [build(spec, config.seed) for spec in specs]  # twins get the same weights
     state = TrainingState()
-    records = _follow([spec.name for spec in specs], fit_together(trained, dataset, config, state))
+    training = fit_together(trained, dataset, config, state, processes=processes)
+    records = _follow([spec.name for spec in specs] if processes.is_first else [], training)
+    if not processes.is_first:
+        return {}, []
     networks: list[dict[str, Any]] = []
     for spec, network, record, entry, file in zip(specs, trained, records, state.networks, files, strict=True):
         checkpoint = checkpoint_of(network, dataset, record, entry.running)
@@ -113,6 +126,7 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
     document = {
         "data": dataset.name,
         "input_shape": list(dataset.input_shape),
+        "processes": processes.count,
         "networks": networks,
         "verdict": verdict,
         "config": config.to_dict(),
@@ -126,6 +140,7 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
         for entry in networks
     ]
     heading = f"Trained on {dataset.name}, seed {config.seed}, {record.device}, {record.precision}"
+    heading += f", {processes.count} processes" * (processes.count > 1)
     return document, [heading, "", *table(header, rows), "", verdict, *notes_block(notes)]
 
 
@@ -137,10 +152,10 @@ def _size(typed: int | None, spec: ArchitectureSpec) -> tuple[int, int]:
 
 
 def _follow(labels: list[str], training: Iterator[Progress]) -> tuple[TrainingRecord, ...]:
-    """Runs a training to its end; its progress goes to stderr."""
+    """Runs a training to its end; its progress goes to stderr, none without `labels`."""
     shown = -math.inf
     for progress in training:
-        if not progress.records and time.monotonic() - shown < REPORT_EVERY:
+        if not labels or (not progress.records and time.monotonic() - shown < REPORT_EVERY):
             continue
         shown = time.monotonic()
         left = round(progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9))

@@ -390,6 +390,12 @@ def test_split(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None =
     return _split(TEST_COUNT, _stream("test", seed), size, STANDARD, threads, drawn.classes)
 
 
+def validation_split(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None = None, threads: int = 2) -> Split:
+    """The validation pictures of `load` alone, 200 of each class. `ValueError` as there."""
+    drawn = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed)
+    return _split(VALIDATION_COUNT, _stream("validation", seed), size, STANDARD, threads, drawn.classes)
+
+
 def some(split: Literal["train", "test"], count: int, drawn: Drawn = Drawn(), *, threads: int = 2) -> Split:
     """The first `count` pictures of a split of `load`, each class equally often (to within one), without drawing the
     rest; all of a split that has fewer. `ValueError` if `count` < 1."""

@@ -74,3 +74,4 @@ from explorer.figures.raster import (
     upscale_nearest,
 )
 from explorer.figures.report import Chapter, Chart, Details, Gallery, Part, Strip, Table, Thumbnail, report_html
+from explorer.figures.studies import StudyLine, StudyPanel, difference_chart, mean_words, study_chart

@@ -18,7 +18,7 @@ from explorer.runs.directory import (
     runs_folder,
     stored_data,
 )
-from explorer.runs.execution import execute
+from explorer.runs.execution import execute, execute_beside
 from explorer.runs.log import RunLog
 from explorer.runs.queue import (
     MAX_WAITING,

@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -43,11 +44,13 @@ def execute(run: Run) -> RunOutcome:
             request = run.request()
             gc.disable()  # imported objects stay; a collection of all of them takes a tenth of the time
             from explorer.runs.fitting import fit_run
+            from explorer.training import joined
 
             gc.freeze()
             gc.enable()
             _limit_memory(request.device)
-            outcome = end("finished", **fit_run(run, request, log))
+            with joined() as processes:
+                outcome = end("finished", **fit_run(run, request, log, None, processes))
             log.sync()
         run.state.unlink(missing_ok=True)  # a finished run is not resumed
         return outcome
@@ -55,6 +58,25 @@ def execute(run: Run) -> RunOutcome:
         return end("stopped")
     except Exception as error:
         return end("failed", _message(run, error))
+
+
+def execute_beside(run: Run) -> int:
+    """Takes part in the training that another process of `torchrun` executes: 0 where it ended as asked, else 1. The
+    first process alone waits for the run's turn, writes the files and says why a training failed."""
+    try:
+        request = run.request()
+        from explorer.runs.fitting import fit_beside
+        from explorer.training import joined
+
+        _limit_memory(request.device)
+        with joined() as processes:
+            fit_beside(run, request, processes)
+    except Exception as error:
+        if run.stop_mark.exists():  # the first process did not wait for the end of a step
+            return 0
+        print(f"explorer: {_message(run, error)} The run's page has the first process's reason.", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _message(run: Run, error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from explorer import checkpoints
-from explorer.architectures import ArchitectureSpec, build
+from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.datasets import Dataset, Split, downloadable, luminance, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
@@ -17,6 +17,8 @@ from explorer.runs.directory import STOP_GRACE_S, Request, Run, StopRequested, d
 from explorer.runs.log import LogWriter
 from explorer.runs.snapshots import Snapshots
 from explorer.training import (
+    ALONE,
+    Processes,
     Progress,
     TrainingConfig,
     TrainingState,
@@ -32,30 +34,21 @@ LONG_STEP = STOP_GRACE_S / 2  # a longer step may outlast the grace of a stop: t
 SAMPLES = 12
 
 
-def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = None) -> dict[str, Any]:
+def fit_run(
+    run: Run, request: Request, log: LogWriter, frames: int | None = None, processes: Processes = ALONE
+) -> dict[str, Any]:
     """Trains, measures and saves the networks, and returns the values of the end event.
 
     The state is saved before each part that may outlast the grace of a stop, so that a killed run loses a step at
-    most. `frames` is the number of snapshots, None for those of `Snapshots`' own schedule.
+    most. `frames` is the number of snapshots, None for those of `Snapshots`' own schedule. Of several `processes` the
+    first one calls this, and the others `fit_beside`.
 
     Raises StopRequested, with the state saved, soon after a user asked for it; ValueError, one sentence for a user,
     where the request or its data are damaged or do not fit together; OSError where the disk is full.
     """
     log.write("phase", phase="preparing")
-    use_threads(request.threads or None)
-    config = replace(TrainingConfig.from_dict(request.config), device=request.device)  # type: ignore[arg-type]
-    specs = [ArchitectureSpec.from_dict(values) for values in request.specs]
-    if len({spec.name for spec in specs}) < len(specs):
-        raise ValueError(f"both networks are called {specs[0].name}; train networks of different names together.")
-    dataset = _dataset(run, request, log)
-    dataset = dataset.grey() if specs[0].input_shape[0] == 1 else dataset
-    if not len(dataset.test):
-        raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
-    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
-    if not counts.all():
-        name = dataset.class_names[int(counts.argmin())]
-        raise ValueError(f"{dataset.name} has no training images of the class {name!r}; add some or remove it.")
-    networks = [build(spec, config.seed) for spec in specs]
+    config, dataset, networks = _prepared(run, request, log, processes)
+    specs = [network.spec for network in networks]
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
     samples = _samples(dataset)
     if not run.samples.exists():
@@ -78,12 +71,12 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
     reported_at = 0.0
     snapshots = Snapshots(log, networks, samples, dataset, frames)
     reported_gradients = [len(entry.gradient_steps) for entry in state.networks] or [0] * len(networks)
-    training = fit_together(networks, dataset, config, state)
+    training = fit_together(networks, dataset, config, state, processes=processes)
     for progress in training:
         _write_gradients(log, progress, reported_gradients)
         if progress.records:
             break
-        stopping = run.stop_mark.exists()
+        stopping = bool(processes.agreed(run.stop_mark.exists())[0])
         ends = progress.validates_next or progress.epoch > epoch
         if progress.epoch > epoch:
             _write_validation(log, progress)
@@ -124,7 +117,45 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
     return {"networks": files, "seconds": progress.seconds, "device": record.device, "precision": record.precision}
 
 
-def _dataset(run: Run, request: Request, log: LogWriter) -> Dataset:
+def fit_beside(run: Run, request: Request, processes: Processes) -> None:
+    """Takes this process's share of the training that `fit_run` follows in the first one. Writes nothing.
+
+    Raises ValueError as `fit_run` does.
+    """
+    config, dataset, networks = _prepared(run, request, None, processes)
+    state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
+    for progress in fit_together(networks, dataset, config, state, processes=processes):
+        if progress.records or processes.agreed(False)[0]:
+            return
+
+
+def _prepared(
+    run: Run, request: Request, log: LogWriter | None, processes: Processes
+) -> tuple[TrainingConfig, Dataset, list[Network]]:
+    """The config, the data as the networks take it, and the networks with their first weights. The first process alone,
+    which has a `log`, downloads what is not on this machine; the others wait for it."""
+    use_threads(request.threads or None)
+    config = replace(TrainingConfig.from_dict(request.config), device=request.device)  # type: ignore[arg-type]
+    specs = [ArchitectureSpec.from_dict(values) for values in request.specs]
+    if len({spec.name for spec in specs}) < len(specs):
+        raise ValueError(f"both networks are called {specs[0].name}; train networks of different names together.")
+    if log is None:
+        processes.agreed(0)
+    dataset = _dataset(run, request, log)
+    if log is not None:
+        processes.agreed(0)
+    dataset = dataset.grey() if specs[0].input_shape[0] == 1 else dataset
+    if not len(dataset.test):
+        raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    if not counts.all():
+        name = dataset.class_names[int(counts.argmin())]
+        raise ValueError(f"{dataset.name} has no training images of the class {name!r}; add some or remove it.")
+    return config, dataset, [build(spec, config.seed) for spec in specs]
+
+
+def _dataset(run: Run, request: Request, log: LogWriter | None) -> Dataset:
+    """The data of the request; what is not on this machine is downloaded where a `log` tells how far that is."""
     kind = request.data.get("kind")
     if kind == "shapes":
         drawn = shapes.Drawn.requested(request.data)
@@ -133,7 +164,7 @@ def _dataset(run: Run, request: Request, log: LogWriter) -> Dataset:
         return stored.load(stored_data(str(request.data.get("number"))))
     if kind in downloadable.DOWNLOADABLE:
         folder = downloads_folder()
-        if not downloadable.is_available(kind, folder):
+        if log is not None and not downloadable.is_available(kind, folder):
             for transfer in downloadable.download(kind, folder):
                 log.write("phase", phase="downloading", done=transfer.done_bytes, total=transfer.total_bytes)
                 if run.stop_mark.exists():

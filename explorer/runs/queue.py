@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -309,20 +309,43 @@ def _start(run: Run, request: Request) -> None:
     """Starts the run's process, which inherits the lock: there is no moment in which no process holds it."""
     descriptor = _enqueue(run, request)
     try:
-        with run.log_text.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "explorer", "train", str(run.folder)],
-                cwd=Path(__file__).resolve().parents[2],
-                env={**MALLOC_ENV, **os.environ, LOCK_FD_ENV: str(descriptor), "EXPLORER_DATA": str(data_folder())},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[descriptor],
-                start_new_session=True,  # a closed terminal or Ctrl-C ends the app and not the run
-            )
+        process = start_process(run, descriptor)
     finally:
         os.close(descriptor)
     threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until it is awaited
+
+
+def start_process(
+    run: Run, descriptor: int, environment: Mapping[str, str] | None = None, prepare: Callable[[], None] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Starts the process of a run whose lock is held by `descriptor`, and returns it; the caller awaits its end.
+
+    `environment` is added to this process's own; `prepare` is called in the new process before its program starts.
+    """
+    with run.log_text.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "explorer", "train", str(run.folder)],
+            cwd=Path(__file__).resolve().parents[2],
+            env={**MALLOC_ENV, **os.environ, LOCK_FD_ENV: str(descriptor), "EXPLORER_DATA": str(data_folder())}
+            | {**(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[descriptor],
+            preexec_fn=prepare,
+            start_new_session=True,  # a closed terminal or Ctrl-C ends the app and not the run
+        )
+
+
+def hold(run: Run) -> int:
+    """Takes the lock of a run that ended early and that an engine places: it waits for no other one. Returns the
+    descriptor, which holds the lock as long as a copy of it is open.
+
+    Raises ValueError where the run is finished or alive, and OSError where the disk is full.
+    """
+    _check_locks()
+    with _queue_lock():
+        return _enqueue(run, replace(_resumable_request(run, "resume"), places=0))
 
 
 def take_lock(run: Run) -> None:

@@ -52,12 +52,8 @@ def open_engine(name: str, places: int) -> Engine:
         return LocalEngine(places)
     if name != "ray":
         raise ValueError(f"there is no engine {name[:40]!r}; use {listed(ENGINES, 'or')}.")
-    try:
-        from explorer.studies.ray_engine import RayEngine  # type: ignore[import-not-found]
-    except ImportError:
-        raise EngineError(
-            "Ray is not installed: install requirements-ray.txt, or use the engine `local`, this machine."
-        ) from None
+    from explorer.studies.ray_engine import RayEngine  # only here: nothing else needs it
+
     return RayEngine(places)
 
 

@@ -16,7 +16,7 @@ from explorer.machine import cores
 from explorer.runs import ID, OWNER, Run, data_folder
 from explorer.runs.locks import is_held
 from explorer.runs.log import Event, read
-from explorer.studies.study import MAX_RUNS, Cell, Study, Trial
+from explorer.studies.study import Cell, Study, Trial
 
 TrialState = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "interrupted"]
 StudyState = Literal["new", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -269,7 +269,7 @@ def _trial_progress(kept: KeptTrial) -> TrialProgress:
     return TrialProgress(trial, run_id, status.state, fraction, message, ())
 
 
-@lru_cache(maxsize=MAX_RUNS)
+@lru_cache(maxsize=500)
 def _finished(path: Path, size: int) -> tuple[tuple[Event, tuple[Event, ...]], ...]:
     """The results and the gradients of each network, by the metrics of a finished run; empty of any other run.
 

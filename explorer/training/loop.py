@@ -21,6 +21,7 @@ from explorer.training.config import TrainingConfig, learning_rate_at
 from explorer.training.device import choose_device, choose_precision, device_name
 from explorer.training.evaluation import evaluate
 from explorer.training.optimizer import Optimizer
+from explorer.training.processes import ALONE, Processes
 from explorer.training.record import EpochResult, Evaluation, GradientSizes, NetworkProgress, Progress, TrainingRecord
 from explorer.training.state import NetworkState, TrainingState
 
@@ -50,6 +51,7 @@ def fit_together(
     config: TrainingConfig,
     state: TrainingState | None = None,
     report_every: float = 0.5,
+    processes: Processes = ALONE,
 ) -> Iterator[Progress]:
     """Trains `networks` in place, side by side, each step on the same batch. Yields after the first step, about every
     `report_every` seconds, before a validation that may take long, after each epoch, and at the end.
@@ -64,32 +66,41 @@ def fit_together(
     leaves the weights of that moment. Where the running statistics of BatchNorm lag behind (`lags`), they are
     recomputed before the end.
 
+    Of several `processes` each calls this with the same arguments, and takes its share of each batch; all yield after
+    the same steps. Each validates on the whole split.
+
     `state` is advanced in place. One that `restore` read continues where it was saved, with its number of threads.
 
     When the loss or a weight of a network is no longer finite, its training ends with outcome "diverged" and the last
     weights that were verified as finite; the others continue.
 
-    Raises ValueError where dataset and networks do not fit together, or a network is frozen.
+    Raises ValueError where dataset and networks do not fit together, a network is frozen, or the batch cannot be shared
+    among the processes.
     """
     if not networks or len({id(network) for network in networks}) < len(networks):
         raise ValueError(f"`networks` must hold one network or several different ones, received {len(networks)}.")
     for network in networks:
         _check_fit(network, dataset)
+    if config.compile and processes.count > 1:
+        raise ValueError("`compile` works in one process only; leave it out to train in several.")
     state = state or TrainingState()
     device = choose_device(config.device)
     dtype = choose_precision(device, config.precision)
     images, labels = on_device(dataset.train, device)
     mean, std = statistics(dataset, device)
     state.networks = state.networks or [NetworkState() for _ in networks]
-    side_by_side = device.type == "cpu" and len(networks) > 1 and not config.compile
+    # Processes exchange their gradients in one order, so in them networks take turns too.
+    side_by_side = device.type == "cpu" and len(networks) > 1 and not config.compile and processes.count == 1
     threads = torch.get_num_threads()
     state.threads = state.threads or (max(1, threads // len(networks)) if side_by_side else threads)
     weights = class_weights(dataset).to(device) if config.class_weights else None
     trained = [
-        _TrainedNetwork(*pair, config, device, dtype, weights) for pair in zip(networks, state.networks, strict=True)
+        _TrainedNetwork(*pair, config, device, dtype, processes, weights)
+        for pair in zip(networks, state.networks, strict=True)
     ]
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
+    share = processes.share(batch_size)
 
     def fraction() -> float:
         if config.epochs is not None:
@@ -146,6 +157,7 @@ def fit_together(
                 pixels = images[chosen]  # (B, H, W, 3) uint8
                 if config.augment:
                     pixels = augment(pixels, generator)
+                pixels, chosen = pixels[share], chosen[share]
                 batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
                 target = labels[chosen]
                 state.learning_rate = learning_rate_at(config, fraction())
@@ -154,11 +166,12 @@ def fit_together(
 
                 state.step += 1
                 state.batches += 1
-                state.training_seconds += time.perf_counter() - tick
-                state.seconds = time.perf_counter() - started
+                took, state.seconds = processes.agreed(time.perf_counter() - tick, time.perf_counter() - started)
+                state.training_seconds += took
                 if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not unfinished():
                     each_network(_TrainedNetwork.verify, state.step)
-                if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch and unfinished():
+                (is_due,) = processes.agreed(time.perf_counter() - reported > report_every)
+                if is_due and state.batches < steps_an_epoch and unfinished():
                     reported = time.perf_counter()
                     state.generator = generator.get_state()
                     yield progress()
@@ -172,7 +185,7 @@ def fit_together(
             each_network(_TrainedNetwork.end_epoch, dataset, state)
             state.epoch += 1
             state.batches = 0
-            state.seconds = time.perf_counter() - started
+            (state.seconds,) = processes.agreed(time.perf_counter() - started)
             if unfinished():
                 yield progress()
             elif not lagging:  # the budget ran out in this validation
@@ -194,11 +207,13 @@ class _TrainedNetwork:
         config: TrainingConfig,
         device: torch.device,
         dtype: torch.dtype,
+        processes: Processes = ALONE,
         class_weights: Tensor | None = None,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward = torch.compile(network) if config.compile else network
+        self.forward = torch.compile(network) if config.compile else processes.forward_of(network)
         self.entry, self.config, self.device, self.dtype = entry, config, device, dtype
+        self.processes = processes
         self.class_weights = class_weights
         self.layers = {
             name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
@@ -228,7 +243,7 @@ class _TrainedNetwork:
         if not self.network.training:  # a reader between two yields may have left it so
             self.network.train()
         if self.random is not None:
-            self.random.manual_seed(dropout_seed)
+            self.random.manual_seed(dropout_seed + 104_729 * self.processes.rank)  # its share has other pictures
         if self.depths is not None:
             self.depths.manual_seed(dropout_seed + 1)  # other numbers than those of dropout
         # Autocast's cache of weights is one for all threads, and saves nothing where each is used once.
@@ -238,6 +253,10 @@ class _TrainedNetwork:
         smoothing = self.config.label_smoothing
         logits = logits.float() / self.network.spec.temperature
         loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=smoothing)
+        if self.class_weights is not None and self.processes.count > 1:
+            # It is divided by the weights of this share, and that of the whole batch by those of all shares.
+            own = self.class_weights[target].sum()
+            loss = loss * (own / self.processes.mean(own))
         self.optimizer.zero_grad()
         loss.backward()
         if is_gradient_step(step):
@@ -246,8 +265,8 @@ class _TrainedNetwork:
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimizer.step(rate)
-        self.entry.losses.append(loss.detach())
-        self.entry.hits.append((logits.argmax(1) == target).float().mean())
+        self.entry.losses.append(self.processes.mean(loss.detach()))
+        self.entry.hits.append(self.processes.mean((logits.argmax(1) == target).float().mean()))
         self.validation = None
 
     def verify(self, step: int) -> None:

@@ -171,6 +171,15 @@ def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     return dataset.test, dataset.class_names
 
 
+def validation_split(data: str) -> tuple[Split, tuple[str, ...]]:
+    """The validation pictures of that data, which may be none, and the names of its classes. Raises ValueError where
+    its files are damaged."""
+    if drawn := shapes.named(data):
+        return shapes.validation_split(size=drawn.size, classes=drawn.classes), drawn.classes
+    dataset = _dataset(data)
+    return dataset.validation, dataset.class_names
+
+
 @st.cache_resource(max_entries=CACHES["ui.dataset_access._drawn"].entries, show_spinner="Drawing the test images")
 def _drawn(data: str) -> Split:
     drawn = Drawn.read(data)

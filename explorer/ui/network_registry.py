@@ -262,6 +262,12 @@ def digest(name: str, owner: str | None) -> str:
     return name if owner is None else _digest(name)
 
 
+def weights_digest(name: str) -> str:
+    """The `checkpoints.digest` of that network. Raises CheckpointError. That of an upload is computed anew: its owner
+    may change its classes."""
+    return checkpoints.digest(checkpoint(name)) if user_models.is_model(name) else _digest(name)
+
+
 @st.cache_resource(max_entries=CACHES["ui.network_registry._digest"].entries, show_spinner=False)
 def _digest(name: str) -> str:
     """A file of a run, of the app or of torchvision never changes under its name."""

@@ -21,7 +21,16 @@ from explorer.figures import Chapter
 from explorer.files import npz
 from explorer.labels import listed
 from explorer.ui import navigation
-from explorer.ui.compare import labelled, layer_similarity, maps, measurements, object_shares, predictions, spec_diff
+from explorer.ui.compare import (
+    ensemble,
+    labelled,
+    layer_similarity,
+    maps,
+    measurements,
+    object_shares,
+    predictions,
+    spec_diff,
+)
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.measurements import Kind, Measurement
 from explorer.ui.compare.state import CompareState
@@ -65,7 +74,7 @@ def chapters(
     """The report: the networks, the one image as that `state` of the page shows it, and all that
     `kept` holds about these networks, a chapter for each request."""
     compared = [replace(network, colour=_light_colour(network)) for network in compared]
-    measured_parts = (labelled, layer_similarity, object_shares)
+    measured_parts = (labelled, ensemble, layer_similarity, object_shares)
     measured = [chapter for part in measured_parts for chapter in part.chapters(compared, kept)]
     nothing = Chapter("On many images", ["Nothing was measured on many images before this report was made."])
     return [

@@ -11,8 +11,9 @@ from explorer.ui.services.explore_state import MAX_INDEX, AppState, Evidence, Sc
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
-Tab = Literal["maps", "layers", "object", "methods", "settings"]
+Tab = Literal["maps", "layers", "object", "methods", "ensemble", "settings"]
 FEWEST, MOST_NETWORKS = 2, 4
+WEIGHTS = re.compile(r"uniform|learned|kept-[0-9a-f]{32}")
 DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
 
 
@@ -25,7 +26,9 @@ class CompareState(UrlState):
     relative depth of the detail: networks of different depth share no layers, but each has a layer nearest to it.
     `grid` says whether maps are drawn with their true pixels. `data` and `n` are the test images of all measurements,
     "" and None the default ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the
-    measurements that a link asks for. `tab` is the open one. Raises ValueError for values that this app never writes.
+    measurements that a link asks for. `tab` is the open one. `weights` are those of the ensemble: "uniform", "learned"
+    on the validation images, or "kept-" and the id of a kept ensemble. Raises ValueError for values that this app
+    never writes.
     """
 
     INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "n": (1, 10**8)}
@@ -44,6 +47,7 @@ class CompareState(UrlState):
     frame: str | None = None
     paper: Paper | None = None
     evidence: Evidence = "positive"
+    weights: str = "uniform"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +59,8 @@ class CompareState(UrlState):
             AppState(first=name, picture=self.picture, frame=self.frame, paper=self.paper)  # which has the same rules
         if not 0 <= self.depth <= 1:
             raise ValueError(f"`depth` must lie in 0..1, received {self.depth!r}.")
+        if not WEIGHTS.fullmatch(self.weights):
+            raise ValueError(f"`weights` must be uniform, learned or kept ones, received {self.weights[:80]!r}.")
         if not DATA.fullmatch(self.data):
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
         if self.measured != tuple(kind for kind in RESULTS if kind in self.measured):

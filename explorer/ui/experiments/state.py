@@ -8,10 +8,14 @@ from explorer.ui.services.explore_state import MAX_INDEX, NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Removed = Literal["single", "pairs", "sets", "swaps"]
-QuestionName = Literal["lesions", "shift", "dial", "attack", "robust", "trust", "fold", "unit"]
+QuestionName = Literal["lesions", "shift", "dial", "attack", "robust", "trust", "fold", "unit", "study"]
 Dial = Literal["rotation", "scale", "x", "y", "brightness", "contrast", "blur", "noise", "jpeg"]
 MOST_OTHERS = 2
 MOST_IMAGES = 10_000
+ReadyStudy = Literal["shortcut-depth", "degradation", "norm", "which-shortcut", "hybrid", "learning-rate"]
+STUDY = re.compile(r"[0-9a-f]{32}|")
+AXES = re.compile(r"[\w.:|;,*+ -]{0,200}", re.ASCII)
+MOST_SEEDS, MOST_EPOCHS, MOST_AT_ONCE = 20, 1000, 64
 DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
 
 
@@ -24,13 +28,18 @@ class ExperimentsState(UrlState):
     networks, `dial` what is changed in the image. `epsilon` is that of an attack on one image in levels of 255,
     `against` the network it is made for, `goal` the class that it shall answer, None for any other one. `steps` are
     those of PGD, 0 for FGSM. A unit is `channel` of `layer` of the `network`, None for the one that the page chooses;
-    `seed` is that of its optimised picture. `measure`: the link asks for the measurement. Raises ValueError for values
-    that this app never writes.
+    `seed` is that of its optimised picture. `study` is the id of the study that is shown, "" while one is built from
+    the ready-made `ready` with other `axes` ("depth:8|20;shortcut:none|identity"), `seeds` and `epochs`, "" and None
+    for its own; `places` are the runs at once. `measure`: the link asks for the measurement. Raises ValueError for
+    values that this app never writes.
     """
 
     INTEGERS: ClassVar = {
         "n": (1, MOST_IMAGES),
         "epsilon": (0, 16),
+        "seeds": (1, MOST_SEEDS),
+        "epochs": (1, MOST_EPOCHS),
+        "places": (1, MOST_AT_ONCE),
         **dict.fromkeys(("goal", "channel", "seed"), (0, MAX_INDEX)),
     }
 
@@ -48,6 +57,12 @@ class ExperimentsState(UrlState):
     channel: int | None = None
     network: Literal["first", "second"] = "first"
     seed: int = 0
+    study: str = ""
+    ready: ReadyStudy = "shortcut-depth"
+    axes: str = ""
+    seeds: int | None = None
+    epochs: int | None = None
+    places: int | None = None
     measure: bool = False
 
     def __post_init__(self) -> None:
@@ -58,6 +73,9 @@ class ExperimentsState(UrlState):
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
         if self.layer is not None and not NAME.fullmatch(self.layer):
             raise ValueError(f"`layer` must be the name of a layer, received {self.layer!r:.80}.")
+
+        if not STUDY.fullmatch(self.study) or not AXES.fullmatch(self.axes):
+            raise ValueError(f"`study` must be the id of a study and `axes` its axes, received {self.study[:80]!r}.")
 
     def to_query(self) -> dict[str, str]:
         """Names the question always, so that no view has the empty query, which opens the page."""

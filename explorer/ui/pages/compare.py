@@ -9,6 +9,7 @@ from explorer.errors import user_message
 from explorer.ui import lesson, measured_images, missing, network_registry
 from explorer.ui.compare import (
     controls,
+    ensemble,
     labelled,
     layer_similarity,
     maps,
@@ -42,6 +43,7 @@ TABS: dict[Tab, str] = {
     "layers": "Representations (CKA)",
     "object": "On the object",
     "methods": "Other methods",
+    "ensemble": "As an ensemble",
     "settings": "Settings that differ",
 }
 
@@ -152,6 +154,8 @@ def _tab(
             object_shares.section(state, requests, compared, choice.n, f"{key}-shares")
         elif tab == "methods":
             methods.section(state, compared, subject)
+        elif tab == "ensemble":
+            ensemble.section(state, choice, requests, compared, subject, key)
         else:
             spec_diff.section(compared)
 

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
 from explorer.ui import lesson, navigation, network_registry
-from explorer.ui.experiments import controls, folding, lesions, pictures, robust, trust, units
+from explorer.ui.experiments import controls, folding, lesions, pictures, robust, study, trust, units
 from explorer.ui.experiments.question import Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
@@ -26,19 +26,24 @@ QUESTIONS: dict[QuestionName, Question] = {
 
 def show() -> None:
     st.header("Experiments", anchor=False)
-    if not network_registry.network_names():
+    state = controls.load_state()
+    if state.question != "study" and not network_registry.network_names():
         st.info("No network is here; train one on Build & train, or upload one on Models.")
         return
     try:
-        _show(controls.load_state())
+        _show(state)
     except (CheckpointError, ValueError) as error:  # damaged since its name was listed, or data that cannot be read
         st.error(as_sentence(user_message(error)))
 
 
 def _show(state: ExperimentsState) -> None:
-    question = QUESTIONS[state.question]
     if not lesson.hides("controls"):
-        controls.choose_question(state, {name: each.title for name, each in QUESTIONS.items()})
+        titles = {name: each.title for name, each in QUESTIONS.items()}
+        controls.choose_question(state, titles | {"study": study.TITLE})
+    if state.question == "study":  # it trains networks of its own
+        study.show(state)
+        return
+    question = QUESTIONS[state.question]
     networks = controls.asked_networks(state)
     network_registry.load_visibly(each.name for each in networks)
     st.subheader(question.title, anchor=False)

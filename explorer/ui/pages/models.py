@@ -16,7 +16,7 @@ from explorer.onnx_export import to_onnx
 from explorer.ui import bar, client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
-from explorer.ui.models import model_table, upload_panel
+from explorer.ui.models import ensembles, model_table, upload_panel
 from explorer.ui.network_text import variant_words
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.bound import bound
@@ -42,6 +42,7 @@ def show() -> None:
         _table()
     with right:
         upload_panel.upload()
+    ensembles.section()
     _ending()
 
 

@@ -42,6 +42,7 @@ CACHES: Mapping[str, Limit] = {
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
     "requirements.check_torch": Limit("that torch is new enough, one value", "process"),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
+    "studies.folder._finished": Limit("results of finished runs of studies", "process", entries=500),
     "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
     "ui.network_registry._depth_charts": Limit("accuracies of the pretrained twins, one value", "process"),
@@ -118,6 +119,7 @@ CACHES: Mapping[str, Limit] = {
     ),
     "ui.explore.channels._pictures": Limit("test images to rank for a channel, up to 30 MB", "session", entries=2),
     "ui.compare.comparison._run_pass": Limit("maps of a network for an image", "session", entries=12),
+    "ui.compare.ensemble._part": Limit("parts of members in the CAM of an ensemble", "session", entries=24),
     "ui.compare.measurements.store": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB
         "what was measured on many images; the last four are on the screen", "session", bytes=256_000_000, least=4
     ),

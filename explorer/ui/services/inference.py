@@ -40,7 +40,7 @@ from explorer.images import (
     seen_pixels,
 )
 from explorer.images.photos import decoded as decoded_photo
-from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.tracing import EVERYTHING, STRIP_KINDS, Score, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
 from explorer.ui.services.explore_state import AppState, Layers
 
@@ -534,12 +534,13 @@ def trace_image(
     target: int | None,
     layers: Layers = "main",
     interventions: Sequence[Intervention] = (),
+    score: Score = "logit",
 ) -> Trace:
-    """The network's pass with these interventions, explaining the class `target`, None for the prediction, with the
-    `layers` of an AppState."""
+    """The network's pass with these interventions, explaining the `score` of the class `target`, None for the
+    prediction, with the `layers` of an AppState."""
     attacked = image.attacked
     shares = attacked.shares[1] if attacked else input_pixels(loaded, image).transpose(2, 0, 1) / 255
     values = normalise(shares, loaded.mean, loaded.std)
     with INFERENCE_SLOTS:
         kinds = EVERYTHING if layers == "all" else STRIP_KINDS
-        return trace(loaded.network, values, target, kinds, layers != "blocks", interventions)
+        return trace(loaded.network, values, target, kinds, layers != "blocks", interventions, score)

@@ -1,0 +1,277 @@
+"""A study on the page: its progress, what its runs say so far, and its files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer import figures, studies
+from explorer.figures import DASHES, Chapter, Chart, GradientMap, Part, Series, StudyLine, StudyPanel, Table
+from explorer.files import csv_text
+from explorer.intervals import Mean
+from explorer.studies import Result, Study, StudyFolder, StudyProgress, driver
+from explorer.studies.analysis import ERRORS, SHORTCUT, Analysis, Errors, analyse, field_words, noun, place, rows
+from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
+from explorer.studies.study import PLAIN, words
+from explorer.ui import client, lesson, navigation
+from explorer.ui.experiments.controls import update_state
+from explorer.ui.markdown import as_sentence, as_text
+from explorer.ui.parts import draw
+from explorer.ui.question import show_limits
+from explorer.ui.session import session
+from explorer.ui.widgets.callback_errors import report_errors, show_error
+
+POLL_INTERVAL_S = 2.0
+MOST_MAPS = 4  # gradient maps side by side
+LIMITS = (
+    "The intervals are of these networks, pictures and settings; a longer training may end otherwise.",
+    "Each interval takes the seeds for independent and the errors for about normal, which few seeds cannot show.",
+    "The training error is that of the last epoch's own batches, while the weights still changed.",
+)
+
+
+def show(study_id: str) -> None:
+    """Raises ValueError where the study is damaged."""
+    folder = studies.find(study_id)
+    if folder is None:
+        st.info("This study is not on this server: it was deleted, or the link is of another machine.")
+        st.button("Build a study", key="study_new", on_click=update_state, kwargs={"study": ""})
+        return
+    study, found = folder.study(), studies.progress(folder)
+    st.markdown(f"**{as_text(study.name)}** · {as_text(_settings(study))}")
+    show_error()
+    if not lesson.hides("controls"):
+        _buttons(folder, found)
+    seen = (found.state, len(found.results))
+    st.fragment(_follow, run_every=POLL_INTERVAL_S if _goes_on(found) else None)(folder, seen)
+    analysis = analyse(study, found.results)
+    parts = answer(study, found, analysis, client.theme())
+    draw(parts, f"study-{folder.id[:8]}", source(study))
+    if found.results:
+        _take_home(folder, study)
+    _runs(found)
+    show_limits(LIMITS)
+
+
+def source(study: Study) -> str:
+    """What stands below a saved chart."""
+    return f"{study.name}: {_settings(study)}."
+
+
+def _settings(study: Study) -> str:
+    axes = "; ".join(
+        f"{field_words(axis.field)} {', '.join(words(axis.field, value) for value in axis.values)}"
+        for axis in study.axes
+    )
+    seeds = f"{len(study.seeds)} seed{'s' * (len(study.seeds) != 1)}"
+    config = study.config
+    budget = (
+        f"{config['epochs']} epoch{'s' * (config['epochs'] != 1)}"
+        if config.get("epochs")
+        else f"{config.get('seconds')} s"
+    )
+    return f"{axes}; {seeds}; {budget}, rate {config.get('learning_rate')}, batch {config.get('batch_size')}"
+
+
+def _goes_on(found: StudyProgress) -> bool:
+    return found.state in ("new", "running", "paused") or any(
+        each.state in ("running", "queued") for each in found.trials
+    )
+
+
+def _buttons(folder: StudyFolder, found: StudyProgress) -> None:
+    with st.container(horizontal=True):
+        if folder.owner == client.owner():
+            driven, stops = studies.is_driven(folder), folder.stop_mark.exists()
+            if driven and found.state == "running" and not stops:
+                st.button("Pause", key="study_pause", on_click=driver.pause, args=(folder,))
+            if driven and found.state != "finished":
+                st.button(
+                    "Stopping" if stops else "Stop", key="study_stop", disabled=stops, on_click=driver.stop,
+                    args=(folder,),
+                )  # fmt: skip
+            if found.state != "finished" and (not driven or found.state == "paused"):
+                st.button("Resume", key="study_resume", type="primary", on_click=_resume, args=(folder,))
+        st.button("Build another study", key="study_new", on_click=update_state, kwargs={"study": ""})
+
+
+def _resume(folder: StudyFolder) -> None:
+    with report_errors("The study cannot go on"):
+        driver.start(folder)
+
+
+@navigation.error_boundary()
+def _follow(folder: StudyFolder, seen: tuple[str, int]) -> None:
+    """The progress; the page runs again when a run has ended, or the state has changed."""
+    found = studies.progress(folder)
+    if (found.state, len(found.results)) != seen:
+        st.rerun()
+    done, total = found.count("finished"), len(found.trials)
+    share = sum(each.fraction for each in found.trials) / max(1, total)
+    going = [f"{each.trial.title} ({each.fraction:.0%})" for each in found.trials if each.state == "running"]
+    now = f" · training: {'; '.join(going[:4])}" if going else ""
+    if found.state != "finished":
+        st.progress(min(1.0, share), text=as_text(f"{done} of {total} runs finished{now} · {found.state}"))
+    if found.message:
+        st.warning(as_sentence(found.message))
+
+
+def _take_home(folder: StudyFolder, study: Study) -> None:
+    stem = f"study-{folder.id[:8]}"
+
+    def table() -> bytes:
+        results = studies.progress(folder).results
+        return b"\xef\xbb\xbf" + csv_text(rows(study, results, analyse(study, results))).encode("utf-8", "replace")
+
+    def chapters() -> Sequence[Chapter]:
+        found = studies.progress(folder)
+        parts = answer(study, found, analyse(study, found.results), "light")
+        return [Chapter(study.name, [source(study), *parts, *LIMITS])]
+
+    with st.container(horizontal=True):
+        navigation.download_button(
+            "Results (CSV)", data=table, file_name=f"{stem}.csv", mime="text/csv", key="study-csv"
+        )  # fmt: skip
+        navigation.report_button(study.name, chapters, stem, "study-report")
+
+
+def _runs(found: StudyProgress) -> None:
+    if lesson.hides("controls"):
+        return
+    with st.expander(f"The {len(found.trials)} runs"):
+        lines = []
+        for each in found.trials:
+            text = as_text(f"{each.trial.title}: {each.state}")
+            known = each.state != "waiting" and "build" in session().pages
+            link = f" · [open]({navigation.view_url('build', {'run': each.run_id})})" if known else ""
+            lines.append(f"- {text}{link}" + (f" · {as_sentence(each.message)}" if each.message else ""))
+        st.markdown("\n".join(lines))
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+def answer(study: Study, found: StudyProgress, analysis: Analysis, theme: Any) -> list[Part]:
+    """The sentences first, then the charts and the table; nothing but the first sentence before a run has ended."""
+    if not analysis.trained:
+        return [*analysis.paragraph]
+    values = _values(study, analysis.axis or SHORTCUT)
+    labels = [words(analysis.axis or SHORTCUT, value) for value in values]
+    axis = field_words(analysis.axis or SHORTCUT)
+    parts: list[Part] = [" ".join(analysis.paragraph)]
+    whiskers = "Each point is the mean over the seeds, each whisker its 95 % t-interval; one seed has none."
+    panels = _error_panels(study, analysis, values, theme)
+    has_published = any(panel.published for panel in panels)
+    if has_published:
+        whiskers += " Grey stars are not ours: other pictures, and a training of 64,000 steps."
+    chart = figures.study_chart(panels, labels, axis, "error")
+    parts.append(Chart(chart, f"Training and test error against {axis}", whiskers))
+    if analysis.differences:
+        reference = noun(analysis.differences[0].reference)
+        drawn = figures.difference_chart(_difference_panels(study, analysis, values, theme), labels, axis, "difference")
+        text = f"Error of {reference} less that of the others, seed by seed: above 0 the others are better. {whiskers}"
+        parts += [Chart(drawn, f"Paired differences against {axis}", text), _difference_table(analysis)]
+    return [*parts, *_gradients(study, found.results, theme)]
+
+
+def _values(study: Study, field: str) -> Sequence[Any]:
+    return next((axis.values for axis in study.axes if axis.field == field), ("all",))
+
+
+def _series(study: Study, theme: Any) -> dict[Any, Series]:
+    """The line of each shortcut; without that axis one for all."""
+    base = str(study.spec.get("shortcut", PLAIN))
+    kinds = next((axis.values for axis in study.axes if axis.field == SHORTCUT), (None,))
+    made: dict[Any, Series] = {}
+    for kind in kinds:
+        colour = figures.network_colour(kind or base, theme)
+        dash = DASHES[sum(each.colour == colour for each in made.values()) % len(DASHES)]
+        made[kind] = Series("all networks" if kind is None else words(SHORTCUT, kind), colour, dash)
+    return made
+
+
+def _panel_lines(
+    study: Study, axis: str, found: dict[tuple[Any, Any, Any], Errors], values: Sequence[Any], theme: Any
+) -> list[StudyPanel]:
+    """A panel for each quantity and each combination of the further axes; `found` by (the others' cell, shortcut,
+    value of the axis)."""
+    panels = []
+    for name, title in ERRORS.items():
+        for others in dict.fromkeys(key[0] for key in found):
+            lines = []
+            for kind, series in _series(study, theme).items():
+                means: list[Mean | None] = []
+                for value in values:
+                    errors = found.get((others, kind, value))
+                    means.append(errors.of(name) if errors else None)
+                if any(means):
+                    lines.append(StudyLine(series, means))
+            heading = title.capitalize() + (f", {place(others)}" if others else "")
+            is_theirs = name == "test" and study.name == READY_MADE["degradation"].title and axis == "depth"
+            theirs = [(PUBLISHED, [RESNETS_OF_HE.get(value) for value in values])] if is_theirs else []
+            panels.append(StudyPanel(heading, lines, theirs))
+    return panels
+
+
+def _key(cell: Sequence[tuple[str, Any]], axis: str, kind: Any) -> tuple[Any, Any, Any]:
+    own = dict(cell)
+    others = tuple(pair for pair in cell if pair[0] not in (axis, SHORTCUT))
+    return others, kind, own[axis] if axis else "all" if kind is None else kind
+
+
+def _error_panels(study: Study, analysis: Analysis, values: Sequence[Any], theme: Any) -> list[StudyPanel]:
+    found = {_key(each.cell, analysis.axis, dict(each.cell).get(SHORTCUT)): each.errors for each in analysis.cells}
+    return _panel_lines(study, analysis.axis, found, values, theme)
+
+
+def _difference_panels(study: Study, analysis: Analysis, values: Sequence[Any], theme: Any) -> list[StudyPanel]:
+    found = {_key(each.at, analysis.axis, each.kind): each.errors for each in analysis.differences}
+    panels = _panel_lines(study, analysis.axis, found, values, theme)
+    return [StudyPanel(panel.title, panel.lines) for panel in panels]
+
+
+def _difference_table(analysis: Analysis) -> Table:
+    """The differences and, below them, what the axis adds to them, in percentage points."""
+    made = [
+        [
+            place(each.at) or "all",
+            f"{words(SHORTCUT, each.reference)} − {words(SHORTCUT, each.kind)}",
+            *_cells(each.errors),
+        ]
+        for each in analysis.differences
+    ]
+    for each in analysis.interactions:
+        step = f"{field_words(each.axis)} {words(each.axis, each.first)} → {words(each.axis, each.last)}"
+        where = f", {place(each.at)}" if each.at else ""
+        made.append([step + where, f"its change, {words(SHORTCUT, each.kind)}", *_cells(each.errors)])
+    return Table(["at", "difference of errors, points", *ERRORS.values()], made, texts=2)
+
+
+def _cells(errors: Errors) -> list[str]:
+    found = [errors.of(name) for name in ERRORS]
+    return [figures.mean_words(each) if each else "–" for each in found]
+
+
+def _gradients(study: Study, results: Sequence[Result], theme: Any) -> list[Part]:
+    """The gradient maps of the first seed at the last value of every other axis that has any."""
+    mapped = [each for each in results if each.gradients]
+    if not mapped:
+        return []
+    order = {cell: number for number, cell in enumerate(study.cells())}
+
+    def others(each: Result) -> tuple[tuple[str, Any], ...]:
+        return tuple(pair for pair in each.cell if pair[0] != SHORTCUT)
+
+    last = max(mapped, key=lambda each: (order[each.cell], -study.seeds.index(each.seed)))
+    chosen = [each for each in mapped if others(each) == others(last) and each.seed == last.seed]
+    maps = []
+    for each in sorted(chosen, key=lambda each: order[each.cell])[:MOST_MAPS]:
+        kind = dict(each.cell).get(SHORTCUT)
+        layers: list[str] = next((event["layers"] for event in each.gradients if "layers" in event), [])
+        title = each.title if kind is None else words(SHORTCUT, kind)
+        colour = figures.network_colour(str(kind or study.spec.get("shortcut", PLAIN)), theme)
+        steps, norms = [[event[name] for event in each.gradients] for name in ("step", "norms")]
+        maps.append(GradientMap(title, colour, layers, steps, norms))
+    where = ", ".join(filter(None, [place(others(last)), f"seed {last.seed}"]))
+    text = f"At {where}: the L2 norm of each layer's weight gradient by training step, on one scale."
+    return [Chart(figures.gradient_map_chart(maps), "Gradient maps side by side", text)]

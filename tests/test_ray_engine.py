@@ -1,0 +1,317 @@
+"""Runs on a real Ray of two node processes: nodes and drivers are killed, and the weights keep their bits."""
+
+import importlib.metadata
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from explorer import checkpoints, runs
+from explorer.architectures import ArchitectureSpec, Stage, Stem, build
+from explorer.datasets import Dataset, Split, channel_statistics, stored
+from explorer.files import write_atomically
+from explorer.runs import Request, Run
+from explorer.studies import EngineError, ray_engine
+from explorer.studies.carried import is_carried
+from explorer.studies.ray_engine import RayEngine
+from explorer.training import TrainingConfig, fit_together
+from tests.made_runs import processes_of
+
+PATIENCE_S = 120.0
+SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
+TWINS = (SPEC.twin(), SPEC)
+CONFIG = TrainingConfig(epochs=60, batch_size=8, seed=3, device="cpu")
+
+
+def noise() -> Dataset:
+    """Random labels, 8 × 8 pixels: it is stored, so it has to travel to a node without our disk."""
+    generator = np.random.default_rng(0)
+    train, validation, test = (
+        Split(generator.integers(0, 256, (count, 3, 8, 8), np.uint8), generator.integers(0, 3, count))
+        for count in (48, 12, 24)
+    )
+    return Dataset("noise", ("a", "b", "c"), *channel_statistics(train.images), train, validation, test)
+
+
+DATA = noise()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Ray whose head trains nothing and whose other node has two cores; its token is in the environment."""
+    # A short path: those of Ray's sockets lie below it and may have 107 characters.
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        for name, value in {
+            "TMPDIR": folder,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_health_check_period_ms": "1000",  # a killed node is known as such after 3 s and not after 15
+            "RAY_health_check_failure_threshold": "3",
+        }.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        made.add_node(num_cpus=2)
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def engine(cluster: Any) -> Iterator[RayEngine]:
+    made = RayEngine(address=cluster.address)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def weights() -> list[dict[str, torch.Tensor]]:
+    """Those of the twins after a training in this process that nobody disturbs."""
+    torch.set_num_threads(1)
+    networks = [build(spec, CONFIG.seed) for spec in TWINS]
+    for _ in fit_together(networks, DATA, CONFIG):
+        pass
+    return [network.state_dict() for network in networks]
+
+
+def prepared() -> Run:
+    number = secrets.token_hex(32)
+    path = runs.stored_data(number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored.save(DATA, path)
+    request = Request(
+        specs=tuple(spec.to_dict() for spec in TWINS),
+        config=CONFIG.to_dict(),
+        data={"kind": "stored", "number": number},
+        names=tuple(spec.name for spec in TWINS),
+        threads=1,
+    )
+    return runs.prepare(request, secrets.token_hex(16))
+
+
+def wait_until(engine: RayEngine | None, what: Callable[[], object], words: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < deadline, words
+        if engine:
+            assert not engine.wait(0.05), f"it ended before {words}"
+        else:
+            time.sleep(0.05)
+
+
+def ended(engine: RayEngine, *wanted: Run) -> None:
+    """Waits until exactly these runs have ended."""
+    found: list[Run] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < len(wanted):
+        assert time.monotonic() < deadline, "the runs end"
+        found += engine.wait(1.0)
+    assert {run.id for run in found} == {run.id for run in wanted}
+
+
+def stand_still(run: Run) -> int:
+    """Its process, halted so that it does not end before it is killed."""
+    (process,) = processes_of(run.id)
+    os.kill(process, signal.SIGSTOP)
+    return process
+
+
+def check_finished(run: Run, weights: list[dict[str, torch.Tensor]]) -> None:
+    """It has the bits of the training in this process, and nothing of the engine is left."""
+    assert runs.status(run).state == "finished", runs.status(run).log.end
+    for spec, expected in zip(TWINS, weights, strict=True):
+        found = checkpoints.load(run.network_file(spec.name.lower())).network.state_dict()
+        assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    left = {path.name for path in run.folder.iterdir()} - {f"{spec.name.lower()}.safetensors" for spec in TWINS}
+    assert left <= {"request.json", "metrics.jsonl", "log.txt", "lock", "samples.npy"}
+    assert not processes_of(run.id)
+
+
+def test_the_bits_survive_a_node_that_is_killed_with_and_without_a_shared_disk(cluster, engine, weights):
+    assert engine.places == 2
+    shared, carried = prepared(), prepared()
+    assert engine.start(shared)
+    engine.shared_disk = False
+    assert engine.start(carried)
+    third = prepared()
+    assert not engine.start(third), "there are two places"
+    wait_until(engine, lambda: shared.state.exists() and carried.state.exists(), "both have saved their state")
+    for run in (shared, carried):
+        assert runs.status(run).state == "running"
+        stand_still(run)
+    steps = [runs.status(run).log.progress[-1]["step"] for run in (shared, carried)]
+    assert all(0 < step < 360 for step in steps)
+
+    (node,) = cluster.worker_nodes
+    cluster.remove_node(node, allow_graceful=False)
+    wait_until(engine, lambda: not processes_of(shared.id) and not processes_of(carried.id), "no orphan is left")
+    cluster.add_node(num_cpus=2)
+    ended(engine, shared, carried)
+    for run in (shared, carried):
+        start = runs.status(run).log.start
+        assert start and start["step"] > 0, "it resumed"
+        check_finished(run, weights)
+
+
+def test_a_node_without_our_disk_gets_the_run_and_obeys_its_stop(cluster, engine, weights, monkeypatch):
+    def elsewhere(path: Path, content: bytes) -> None:
+        if path.name != "attempt":
+            write_atomically(path, content)
+
+    monkeypatch.setattr(ray_engine, "write_atomically", elsewhere)
+    monkeypatch.setattr(ray_engine, "KILL_AFTER_S", 60.0)
+    run = prepared()
+    assert engine.start(run) and engine.shared_disk
+    wait_until(engine, lambda: runs.status(run).log.progress, "the page follows it")
+    assert not engine.shared_disk and runs.status(run).state == "running"
+    with pytest.raises(ValueError, match="still going on"):
+        runs.delete(run)
+    runs.stop(run)
+    ended(engine, run)
+    assert runs.status(run).state == "stopped" and run.state.exists() and not processes_of(run.id)
+
+    assert engine.start(run)
+    ended(engine, run)
+    check_finished(run, weights)
+
+
+DRIVER = """
+import sys
+from explorer import runs
+from explorer.studies.ray_engine import RayEngine
+engine = RayEngine()
+assert engine.start(runs.find(sys.argv[1]))
+while True:
+    engine.wait(1.0)
+"""
+
+
+def test_a_killed_driver_and_a_killed_run_are_continued_by_the_next(cluster, weights, monkeypatch):
+    run = prepared()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        driver = subprocess.Popen([sys.executable, "-c", DRIVER, run.id], cwd=Path(__file__).parents[1])
+    try:
+        wait_until(None, run.state.exists, "it has saved its state")
+        stand_still(run)
+    finally:
+        driver.kill()
+        driver.wait()
+    engine = RayEngine(address=cluster.address)
+    try:
+        assert engine.start(run), "it follows what may still live, and begins it again once that is gone"
+        wait_until(engine, lambda: run.id in engine.jobs and processes_of(run.id) and is_training(run), "it goes on")
+        stand_still(run)
+        monkeypatch.setattr(ray_engine, "KILL_AFTER_S", 0.1)
+        engine.kill(run)
+        ended(engine, run)
+        assert runs.status(run).state == "stopped" and run.state.exists()
+        assert not processes_of(run.id)
+        assert engine.start(run)
+        ended(engine, run)
+    finally:
+        engine.close()
+    check_finished(run, weights)
+
+
+def is_training(run: Run) -> bool:
+    found = runs.status(run)
+    return found.state == "running" and (found.log.phase or {}).get("phase") == "training"
+
+
+# --- what cannot be used ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_too_large_for_every_node_is_refused(engine):
+    run = prepared()
+    run.write_request(replace(run.request(), threads=64))
+    with pytest.raises(EngineError, match="needs 64 cores and the largest node of this Ray has 2;"):
+        engine.start(run)
+    assert not engine.jobs and not runs.is_alive(run)
+
+
+def test_a_ray_that_no_longer_answers_ends_the_study_in_a_sentence(engine, monkeypatch):
+    monkeypatch.setattr(ray_engine, "PROBE_S", 0.0)
+    monkeypatch.setattr(ray_engine, "DOWN_AFTER_S", 0.0)
+    assert engine.wait(0.1) == ()
+    engine.gcs = "127.0.0.1:1"
+    with pytest.raises(EngineError, match="Ray no longer answers; start it again and resume the study"):
+        engine.wait(0.1)
+
+
+def test_a_file_that_no_run_has_never_becomes_a_path():
+    carried = ("state", "metrics.jsonl", "log.txt", "samples.npy", "resnet-8.safetensors")
+    assert all(map(is_carried, carried))
+    others = ("../state", "lock", "stop", "request.json", "a/b.safetensors", ".safetensors", "..safetensors", "")
+    assert not any(map(is_carried, others))
+
+
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [
+        (None, "Ray is not installed; install it with `pip install -r requirements-ray.txt`, or use `--engine local`."),
+        ("2.9.1", "Ray 2.60 is needed and 2.9.1 is installed; install it with"),
+        ("2.6.0", "Ray 2.60 is needed and 2.6.0 is installed; install it with"),
+    ],
+)
+def test_a_missing_or_other_ray_is_named(monkeypatch, version, sentence):
+    def found(name: str) -> str:
+        if version is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return str(version)
+
+    monkeypatch.setattr(importlib.metadata, "version", found)
+    with pytest.raises(EngineError) as raised:
+        RayEngine()
+    assert str(raised.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("ray://head:10001", r"`RAY_ADDRESS` must be host:port, .* received 'ray://head:10001'; start the study on"),
+        ("head", "`RAY_ADDRESS` must be host:port"),
+        ("127.0.0.1:1", "No Ray answers at 127.0.0.1:1; start it there or correct `RAY_ADDRESS`."),
+        ("127.0.0.1:99999", "No Ray answers at"),
+    ],
+)
+def test_a_wrong_address_is_named(monkeypatch, address, sentence):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(EngineError, match=sentence):
+        RayEngine()
+
+
+LOCAL = """
+import os
+from pathlib import Path
+from explorer.studies.ray_engine import RayEngine
+engine = RayEngine(places=3)
+assert engine.places == 3 and os.environ["RAY_AUTH_MODE"] == "token"
+folder = Path(engine.own_folder)
+assert folder.is_dir()
+engine.close()
+assert not folder.exists() and not list(Path.home().iterdir())
+"""
+
+
+def test_without_an_address_it_starts_a_ray_of_its_own_and_leaves_nothing(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    subprocess.run(
+        [sys.executable, "-c", LOCAL],
+        cwd=Path(__file__).parents[1],
+        env=environment | {"HOME": str(tmp_path)},
+        check=True,
+        timeout=PATIENCE_S,
+    )

@@ -1,0 +1,155 @@
+"""The question of studies on the page Experiments under AppTest: its form, its cost, partial and whole answers."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import runs, studies
+from explorer.architectures import ArchitectureSpec, Stage, Stem
+from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.figures import Chapter, Chart, report_html
+from explorer.runs import speed as machine_speed
+from explorer.studies import Axis, Study, StudyFolder, driver
+from explorer.studies.analysis import analyse
+from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
+from explorer.training import Speed, TrainingConfig
+from explorer.ui import client
+from explorer.ui.experiments import study_view
+from explorer.ui.experiments.state import ExperimentsState, ReadyStudy
+from explorer.ui.experiments.study import asked, axes_text, parse_axes
+from tests.made_runs import finish
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PAGE = """
+from explorer.ui import navigation
+from explorer.ui.pages import experiments
+navigation.run({"experiments": ("Experiments", experiments.show)})
+"""
+OWNER = "0" * 32
+SPEED = Speed(1e-3, 1e-4, 1e-10, 1e-9, 0.7, 1.0, 0.4, 2.0, 2, "CPU", "float32", 4e9)
+SMALL = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
+CONFIG = TrainingConfig(epochs=1, batch_size=8, device="cpu", precision="float32")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
+    monkeypatch.setattr(client, "owner", lambda: OWNER)
+    monkeypatch.setattr(machine_speed, "last_measured", lambda: SPEED)
+
+
+def open_page(**query: str) -> AppTest:
+    app = AppTest.from_string(PAGE, default_timeout=60)
+    for name, value in {"question": "study", **query}.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(each.value for each in (*app.markdown, *app.caption, *app.info, *app.error)).replace("\\", "")
+
+
+def made(owner: str = OWNER) -> StudyFolder:
+    """Twins of 6 and 10 layers on noise, two seeds: four runs of three steps."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (36, 3, 8, 8), np.uint8)
+    labels = np.arange(36) % 3
+    first, second, third = (Split(pixels[at : at + 12].copy(), labels[at : at + 12].copy()) for at in (0, 12, 24))
+    dataset = Dataset("noise", ("a", "b", "c"), *channel_statistics(first.images), first, second, third)
+    axes = (Axis("depth", (6, 10)), Axis("shortcut", ("none", "identity")))
+    data = {"kind": "stored", "number": runs.store_dataset(dataset)}
+    study = Study("Small", SMALL.to_dict(), CONFIG.to_dict(), data, axes, (0, 1), device="cpu", threads=1)
+    return studies.create(study, owner=owner)
+
+
+def train(folder: StudyFolder, *which: int) -> None:
+    for index in which:
+        kept = folder.trials()[index]
+        run = runs.prepare(kept.trial.request, kept.run_id)
+        run.lock.touch()
+        finish(run)
+
+
+def test_the_cost_comes_before_the_click_which_makes_and_starts_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[StudyFolder] = []
+    monkeypatch.setattr(driver, "start", started.append)
+    app = open_page(places="1")
+    assert re.search(r"9 runs of 18 networks: about .+ on this machine with 1 run at a time", said(app))
+    app.button(key="study_start").click().run()
+    assert not app.exception and not app.error
+    (place,) = started
+    assert app.query_params["study"] in (place.id, [place.id])
+    assert place.owner == OWNER and place.study().name == "When does a shortcut help?"
+    assert "0 of 18 networks are trained." in said(app)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"axes": "depth:9|20;shortcut:none|identity"}, "must be 6n + 2"),
+        ({"axes": f"learning_rate:{'|'.join(f'0.{n:02}' for n in range(1, 27))}", "seeds": "20"}, "500 are the most"),
+        ({"epochs": "1000", "ready": "degradation", "seeds": "20"}, "are the most; take fewer values"),
+    ],
+)
+def test_an_impossible_study_is_refused_with_the_number_and_cannot_start(query: dict[str, str], expected: str) -> None:
+    app = open_page(places="1", **query)
+    assert expected in said(app)
+    assert all(each.disabled for each in app.button if each.key == "study_start")
+    assert not studies.list_studies()
+
+
+def test_partial_and_whole_answers_stand_on_the_page() -> None:
+    folder = made()
+    train(folder, 0)
+    app = open_page(study=folder.id)
+    assert "2 of 8 networks are trained." in said(app) and "One seed gives no interval" in said(app)
+    assert "depth 6, seed 0: finished" in said(app) and "depth 10, seed 0: waiting" in said(app)
+    assert {each.key for each in app.button} >= {"study_resume", "study_new"}
+    train(folder, 1, 2, 3)
+    app = open_page(study=folder.id)
+    text = said(app)
+    assert "networks are trained." not in text and "Paired differences against depth" in text
+    assert "Gradient maps side by side" in text and "At depth 10, seed 0" in text
+    assert "study_resume" not in {each.key for each in app.button}
+    found = studies.progress(folder)
+    parts = study_view.answer(folder.study(), found, analyse(folder.study(), found.results), "light")
+    page = report_html("A study", [Chapter("Small", parts)])
+    assert str(parts[0]).split(".")[0] in page and "Paired differences" in page
+
+
+def test_another_user_sees_the_study_and_cannot_change_it_and_a_deleted_one_is_named() -> None:
+    app = open_page(study=made(owner="1" * 32).id)
+    assert {each.key for each in app.button if str(each.key).startswith("study_")} == {"study_new"}
+    assert "This study is not on this server" in said(open_page(study="ab" * 16))
+
+
+def test_axes_stand_in_the_link_as_they_are() -> None:
+    for entry in READY_MADE.values():
+        axes = entry.make().axes
+        assert parse_axes(axes_text(axes)) == axes
+        ExperimentsState(axes=axes_text(axes))
+    assert {*READY_MADE} == {*ReadyStudy.__args__}  # type: ignore[attr-defined]
+    state = ExperimentsState(ready="norm", axes="depth:8|20", seeds=2, epochs=3)
+    study = asked(state)
+    assert (study.axes, study.seeds, study.config["epochs"]) == ((Axis("depth", (8, 20)),), (0, 1), 3)
+
+
+def test_the_published_errors_stand_beside_degradation_alone() -> None:
+    assert set(READY_MADE["degradation"].make().axes[0].values) == set(RESNETS_OF_HE)
+    folder = made()
+    train(folder, 0)
+    study, found = folder.study(), studies.progress(folder)
+    for name, shown in (("Degradation", True), ("Small", False)):
+        named = Study.from_dict({**study.to_dict(), "name": name})
+        (chart,) = [
+            part
+            for part in study_view.answer(named, found, analyse(named, found.results), "dark")
+            if isinstance(part, Chart) and part.title.startswith("Training and test error")
+        ]
+        assert (PUBLISHED in {trace.name for trace in chart.figure.data}) == shown
