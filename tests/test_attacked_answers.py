@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from threading import BoundedSemaphore
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from explorer import checkpoints
 from explorer.architectures import Intervened, describe
 from explorer.architectures.interventions import parse_all
 from explorer.checkpoints import Checkpoint
-from explorer.experiments.adversarial import AimedAttack, aim, attack_picture
+from explorer.experiments.adversarial import AimedAttack, Attack, aim, attack_picture
 from explorer.images import Dials, change, normalise
+from explorer.presets import PRESETS
 from explorer.tracing import Trace, trace
 from explorer.ui.api import explain as api
 from explorer.ui.api.explain import ExploreSession, RequestError, arrays, explain, view_report
@@ -227,6 +229,13 @@ def test_an_attack_too_long_for_a_live_view_is_refused_at_once(monkeypatch: pyte
     monkeypatch.setattr(inference, "MOST_ATTACK_MACS", 1)
     assert "choose FGSM, or" in answer(attack="epsilon4_steps2")[0]["attack"]["sentences"][0]
     assert answer(attack="epsilon4")[0]["attack"]["change"]
+
+
+@pytest.mark.parametrize("steps", [0, 10, 100])
+def test_the_steps_that_the_page_offers_are_short_enough_on_large_presets(steps: int) -> None:
+    for name in ("resnet-110", "imagenet-resnet-50", "imagenet-resnet-152", "vgg-19"):
+        network: Any = SimpleNamespace(checkpoint=SimpleNamespace(spec=PRESETS[name].spec), title=name)
+        assert bool(inference.too_long(network, Attack(4 / 255, steps))) == (steps == 100 and name != "resnet-110")
 
 
 def test_a_refused_attack_is_tried_once_and_the_raw_numbers_are_those_of_the_page(
