@@ -4,7 +4,6 @@ import html
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from threading import BoundedSemaphore
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +29,7 @@ from explorer.ui.services import inference
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import own_image, sample_pixels
 from explorer.ui.services.offered_networks import OfferedNetworks
+from explorer.ui.services.slots import Slots
 from tests.test_adversarial import KINDS, SPEC
 from tests.test_explain import NAMES, VIEW, session
 from tests.test_tracing import shaken
@@ -175,19 +175,19 @@ def test_each_step_has_a_slot_of_its_own_and_a_newer_view_ends_the_attack(monkey
 
     def watched(*positional: Any, **named: Any) -> Iterator[Any]:
         for step in aim(*positional, **named):
-            assert not inference.INFERENCE_SLOTS.acquire(blocking=False), "the step has the only slot"
+            assert not inference.INFERENCE_SLOTS.free, "the step has the only slot"
             steps.append(step)
             own.latest += len(steps) == 3  # as a newer request does
             yield step
+            assert len(steps) < 3, "no step after it"
 
-    monkeypatch.setattr(inference, "INFERENCE_SLOTS", BoundedSemaphore(1))
+    monkeypatch.setattr(inference, "INFERENCE_SLOTS", Slots(1))
     monkeypatch.setattr(inference, "aim", watched)
     view = VIEW | {"attack": "epsilon4_steps10"}
     with pytest.raises(RequestError) as caught:
         explain(own, view, number=7)
     assert caught.value.code == "superseded" and len(steps) == 3
-    assert inference.INFERENCE_SLOTS.acquire(blocking=False), "free between two steps"
-    inference.INFERENCE_SLOTS.release()
+    assert inference.INFERENCE_SLOTS.free == 1
     state = AppState(layers="main", attack="epsilon4_steps10")
     subject = own_image(state)
     assert subject is not None

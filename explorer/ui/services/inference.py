@@ -43,12 +43,13 @@ from explorer.images.photos import decoded as decoded_photo
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Score, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
 from explorer.ui.services.explore_state import AppState, Layers
+from explorer.ui.services.slots import Slots
 
 IMAGE_SIDE_PX = 224  # on the page
 
 # More would only wait for each other on the same cores, with their arrays in memory.
 CONCURRENT_PASSES = 2
-INFERENCE_SLOTS = threading.BoundedSemaphore(CONCURRENT_PASSES)
+INFERENCE_SLOTS = Slots(CONCURRENT_PASSES)
 MOST_ATTACK_MACS = 6e11
 """Multiply-accumulates of an attack in a live view: ten steps, which the page offers, have 5.9e11 on a VGG-19 at 224
 pixels, the largest preset."""
