@@ -297,6 +297,25 @@ def test_the_sentences_are_those_of_the_numbers() -> None:
     assert none.startswith("The gradient of P is exactly 0 for all pictures of 1 of 1 seeds.")
 
 
+MIXED = replace(SPEC, stages=(Stage(2, 4, shortcut="identity"), Stage(1, 8, 2, shortcut="projection")))
+HYBRID = replace(SPEC, stages=(Stage(2, 4, shortcut="none"), Stage(1, 8, 2)))
+
+
+@pytest.mark.parametrize("changes", [{"shortcut_gain": 0.5}, {"branch_start": "gain"}, {"stochastic_depth": 0.5}])
+@pytest.mark.parametrize("question", ["shattering", "widths"])
+def test_a_block_that_is_more_than_its_branch_and_shortcut_has_no_plain_twin(changes: Any, question: Any) -> None:
+    pair = [measured(SPEC.twin(), "P", 0.1, 0.11), measured(replace(SPEC, **changes), "R", 0.9, 0.91)]
+    assert not verdicts.twins(pair)
+    said = "".join(verdicts.sentences(question, pair))
+    assert "R" in said and "Seed by seed" not in said and "No width" not in said
+
+
+@pytest.mark.parametrize("spec", [SPEC, HYBRID, MIXED])
+def test_the_plain_twin_has_the_shortcuts_of_no_stage(spec: ArchitectureSpec) -> None:
+    plain, residual = measured(SPEC.twin(), "P", 0.1, 0.11), measured(spec, "R", 0.9, 0.91)
+    assert verdicts.twins([residual, plain]) == [(plain, residual)]
+
+
 def test_depth_and_width_change_the_correlation_or_not() -> None:
     deep = replace(SPEC, stages=(Stage(4, 4), Stage(3, 8, 2)))
     said = verdicts.sentences("shattering", [measured(SPEC, "S", 0.9, 0.9), measured(deep, "D", 0.4, 0.42)])

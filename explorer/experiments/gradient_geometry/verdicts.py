@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from explorer.architectures import ArchitectureSpec
+from explorer.architectures.spec import NEWER_FIELDS, VARIANTS
 from explorer.experiments.gradient_geometry.measurement import GeometryQuestion
 from explorer.experiments.gradient_geometry.shattering import PICTURES, brown_noise, reference, white_noise
 from explorer.experiments.gradient_geometry.widths import width
@@ -145,10 +146,15 @@ def twins(found: Sequence[MeasuredGeometry]) -> list[tuple[MeasuredGeometry, Mea
         (plain, other)
         for plain in found
         for other in found
-        if plain.spec.shortcut == "none"
-        and other.spec.shortcut != "none"
-        and replace(other.spec, shortcut="none") == plain.spec
+        if plain.spec.shortcut == "none" and other.spec.shortcut != "none" and _plain_form(other.spec) == plain.spec
     ]
+
+
+def _plain_form(spec: ArchitectureSpec) -> ArchitectureSpec | None:
+    """The network without the shortcuts of any stage; None where more would go with them than the shortcuts."""
+    if any(getattr(spec, name) != NEWER_FIELDS[name] for name in VARIANTS):
+        return None
+    return replace(spec, shortcut="none", stages=tuple(replace(stage, shortcut=None) for stage in spec.stages))
 
 
 def _twin_sentence(plain: MeasuredGeometry, residual: MeasuredGeometry) -> str:
