@@ -30,6 +30,8 @@ from explorer.intervals import mean
 
 BATCH = drawn_batch(shapes.Drawn(16))
 SPEC = ArchitectureSpec((Stage(2, 4), Stage(1, 8, 2)), stem=Stem(4), input_shape=(3, 16, 16))
+MIXED = replace(SPEC, stages=(Stage(2, 4, shortcut="identity"), Stage(1, 8, 2, shortcut="projection")))
+HYBRID = replace(SPEC, stages=(Stage(2, 4, shortcut="none"), Stage(1, 8, 2)))
 
 
 # --- noise ------------------------------------------------------------------------------------------------------------
@@ -146,6 +148,27 @@ def test_the_branch_behind_a_norm_has_size_1_and_counts_are_those_of_the_rule() 
     np.testing.assert_allclose(projected.shortcut[2], 1, atol=1e-3)  # a norm ends a projection
     # A norm's output has mean square 1, so a ReLU leaves 1/2 of the stem's.
     assert found.shortcut[0] == pytest.approx(math.sqrt(0.5), rel=0.1)
+
+
+def test_a_plain_stage_begins_the_count_again() -> None:
+    stages = [Stage(2, 4), Stage(2, 4, shortcut="none"), Stage(2, 8), Stage(1, 8, shortcut="none"), Stage(2, 8)]
+    found = block_sizes(with_sums(replace(SPEC, stages=tuple(stages)), 0, BATCH))
+    np.testing.assert_allclose(found.counts, [1, 2, 4 / 8, 4 / 8 + 1, 1, 2])
+    # The path of a plain block is as large as that of a stem: a ReLU leaves half of the mean square of its norm.
+    np.testing.assert_allclose(found.shortcut[[0, 4]], math.sqrt(0.5), rtol=0.1)
+    np.testing.assert_allclose(found.shortcut[2], math.sqrt(0.5 * 4 / 8), rtol=0.1)
+
+
+@pytest.mark.parametrize("start", ["gain", "gamma"])
+def test_branches_that_start_at_0_have_no_size(start: Any) -> None:
+    spec = replace(SPEC, branch_start=start)
+    found = block_sizes(with_sums(spec, 0, BATCH))
+    assert not found.branch.any() and (found.shortcut > 0).all() and math.isnan(found.power)
+    (text,) = verdicts.sentences("blocks", [MeasuredGeometry(spec, "R", (0,), (found,))])
+    assert text.startswith("The branches of R are 0 by construction (") and "first block" not in text
+    lengths = PathSizes(np.array([1.0, 0, 0, 0]))
+    (text,) = verdicts.sentences("paths", [MeasuredGeometry(spec, "R", (0,), (lengths,))])
+    assert text.startswith("By construction all gradient of R goes past the branches, which are 0 (")
 
 
 def test_the_power_of_a_root_is_a_half() -> None:
@@ -297,10 +320,6 @@ def test_the_sentences_are_those_of_the_numbers() -> None:
     assert none.startswith("The gradient of P is exactly 0 for all pictures of 1 of 1 seeds.")
 
 
-MIXED = replace(SPEC, stages=(Stage(2, 4, shortcut="identity"), Stage(1, 8, 2, shortcut="projection")))
-HYBRID = replace(SPEC, stages=(Stage(2, 4, shortcut="none"), Stage(1, 8, 2)))
-
-
 @pytest.mark.parametrize("changes", [{"shortcut_gain": 0.5}, {"branch_start": "gain"}, {"stochastic_depth": 0.5}])
 @pytest.mark.parametrize("question", ["shattering", "widths"])
 def test_a_block_that_is_more_than_its_branch_and_shortcut_has_no_plain_twin(changes: Any, question: Any) -> None:
@@ -341,6 +360,7 @@ def test_a_power_is_held_against_the_root() -> None:
     assert of(SPEC, -0.7, -0.71).endswith("that falls faster than 1/√ℓ, which is −0.5.")
     assert of(SPEC, -0.3, -0.31).endswith("that falls more slowly than 1/√ℓ, which is −0.5.")
     assert of(replace(SPEC, norm="none"), 0.1, 0.1).endswith("1/√ℓ is for BatchNorm.")
+    assert of(replace(SPEC, shortcut_gain=0.5), -0.3, -0.31).endswith("(−0.37 to −0.24, n = 2).")
     assert of(SPEC, -0.5).startswith("The branch of R has 1 × the size of its shortcut in the first block, 0.5 ×")
 
 

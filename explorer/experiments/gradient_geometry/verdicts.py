@@ -19,7 +19,7 @@ from explorer.experiments.gradient_geometry.shattering import PICTURES, brown_no
 from explorer.experiments.gradient_geometry.widths import width
 from explorer.experiments.gradient_summary import number
 from explorer.intervals import Mean, mean
-from explorer.labels import FAMILIES, initialisation_of, listed, norm_of, shortcuts_of
+from explorer.labels import FAMILIES, initialisation_of, label, listed, norm_of, shortcuts_of
 
 NEAR_WHITE = 0.05
 """A correlation that is certainly less than this above that of white noise is called hardly told from it."""
@@ -250,6 +250,9 @@ def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
         if first is None or last is None:
             said.append(f"The branches of {each.name} or its shortcuts have no finite size.")
             continue
+        if each.spec.branch_start != "full":
+            said.append(f"The branches of {each.name} are 0 by construction ({_start(each.spec)}).")
+            continue
         said.append(
             f"The branch of {each.name} has {number(first.value)} × the size of its shortcut in the first block, "
             f"{number(last.value)} × in the last."
@@ -259,9 +262,21 @@ def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
     return said
 
 
+def _start(spec: ArchitectureSpec) -> str:
+    return label("branch_start", spec.branch_start)
+
+
+def has_root(spec: ArchitectureSpec) -> bool:
+    """Whether 1/√ℓ is the law of its blocks: each adds what a norm gives to all that came before it, both as they
+    are."""
+    return spec.norm == "batch" and spec.branch_start == "full" and spec.shortcut_gain == 1
+
+
 def _beside_root(spec: ArchitectureSpec, power: Mean) -> str:
     if spec.norm != "batch":
         return "; 1/√ℓ is for BatchNorm"
+    if not has_root(spec):
+        return ""
     if power.n == 1:
         return "; 1/√ℓ is −0.5"
     if power.low <= -0.5 <= power.high:
@@ -277,6 +292,10 @@ def path_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
         shares = mean_shares(each)
         if not np.isfinite(shares).all():
             said.append(f"The gradient of {each.name} is exactly 0 or no finite number on all paths.")
+            continue
+        if each.spec.branch_start != "full":
+            past = "By construction all gradient of"
+            said.append(f"{past} {each.name} goes past the branches, which are 0 ({_start(each.spec)}).")
             continue
         ends = [int(np.searchsorted(shares.cumsum(), share)) for share in CARRIED]
         middles = [result.quantile(0.5) for result in each.results]

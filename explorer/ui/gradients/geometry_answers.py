@@ -180,15 +180,15 @@ def _blocks(found: Sequence[MeasuredGeometry]) -> list[Part]:
     ]
     roots: dict[bytes, tuple[str, np.ndarray]] = {}
     for each in found:
-        if each.spec.norm == "batch":
+        if verdicts.has_root(each.spec):
             counts = each.results[0].counts
             roots.setdefault(counts.tobytes(), (f"1/√ℓ of {each.name}", 1 / np.sqrt(counts)))
     roots = dict([*roots.items()][:2])
     named = [("1/√ℓ" if len(roots) == 1 else name, root) for name, root in roots.values()]
     text = (
         "Root mean squares over the batch. The line is the mean, the band reaches from the smallest to the largest of "
-        f"{verdicts.seed_words(len(seeds))}. ℓ counts the blocks; zeros of new channels make it smaller, and a "
-        "projection begins again with 1."
+        f"{verdicts.seed_words(len(seeds))}. ℓ counts the blocks; zeros of new channels make it smaller. A "
+        "projection begins again with 1, and so does the block behind a plain one."
     )
     return [
         *verdicts.sentences("blocks", found),
