@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explorer.architectures import ArchitectureSpec, Stage
+from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.experiments.gradient_geometry import BlockSizes, PathSizes, Shattering, verdicts
 from explorer.experiments.gradient_geometry.measurement import specs_of
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
-from explorer.experiments.gradient_geometry.widths import widened
+from explorer.experiments.gradient_geometry.widths import widened, width
 from explorer.intervals import mean
 from tests.test_gradient_geometry import SPEC
 
@@ -131,3 +131,32 @@ def test_names_tell_networks_apart() -> None:
         SPEC.name,
         SPEC.twin().name,
     ]
+
+
+OTHERS = [
+    SPEC, HYBRID, MIXED, replace(SPEC, shortcut_gain=0.5), replace(SPEC, shortcut_gain=0.5, stochastic_depth=0.2),
+    replace(SPEC, branch_start="gain"), replace(SPEC, branch_start="gamma"), replace(SPEC, activation="tanh"),
+    widened(SPEC, 8), replace(SPEC, stages=(Stage(1, 4), Stage(2, 8, 2))), replace(SPEC, stem=Stem(4, 5)),
+]  # fmt: skip
+
+
+def test_no_two_networks_have_one_name() -> None:
+    names = verdicts.names_of(OTHERS)
+    assert len({*names}) == len(OTHERS)
+    assert names[3] == "ResNet-8 (identity shortcuts, ReLU, shortcuts × 0.5, 4 channels)"
+    wide = specs_of("widths", OTHERS)
+    assert len({*wide}) == len(wide) == len({*verdicts.names_of(wide)})
+    pair = verdicts.names_of([SPEC, replace(SPEC, shortcut_gain=0.5)])
+    assert pair == ["ResNet-8", "ResNet-8 (shortcuts × 0.5)"]
+
+
+def test_kinds_differ_in_their_depth_alone_and_widths_in_their_width() -> None:
+    deep = [replace(spec, stages=tuple(replace(stage, blocks=5) for stage in spec.stages)) for spec in OTHERS]
+    found = [measured(spec, spec.name, 0.1) for spec in (*OTHERS, *deep)]
+    kinds = verdicts.kinds(found)
+    assert len(kinds) == len(OTHERS) - 1, "one of them has other blocks alone"
+    assert len({*verdicts.kind_names([kind[0].spec for kind in kinds])}) == len(kinds) - 1, "no word for a stem"
+    for kind in kinds:
+        assert len({(each.spec.shortcut_gain, width(each.spec), each.spec.activation) for each in kind}) == 1
+    widths = verdicts.width_kinds([measured(spec, spec.name, 0.1) for spec in specs_of("widths", OTHERS)])
+    assert len(widths) == len(OTHERS) - 1 and [width(each.spec) for each in widths[0]] == [1, 2, 4, 8, 16, 32, 64]
