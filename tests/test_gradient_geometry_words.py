@@ -1,6 +1,7 @@
 """What is said of the geometry of gradients: sentences of made-up numbers, and the names of networks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +107,36 @@ def test_a_power_is_held_against_the_root() -> None:
     assert of(replace(SPEC, norm="none"), 0.1, 0.1).endswith("1/√ℓ is for BatchNorm.")
     assert of(replace(SPEC, shortcut_gain=0.5), -0.3, -0.31).endswith("(−0.37 to −0.24, n = 2).")
     assert of(SPEC, -0.5).startswith("The branch of R has 1 × the size of its shortcut in the first block, 0.5 ×")
+
+
+def path_words(*seeds: Sequence[float]) -> str:
+    """Of the sizes of each seed."""
+    results = tuple(PathSizes(np.array(sizes)) for sizes in seeds)
+    (text,) = verdicts.sentences("paths", [MeasuredGeometry(SPEC, "R", tuple(range(len(seeds))), results)])
+    return text
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ends", "share"),
+    [
+        ((1, 1, 1, 1), "0 to 3 of 3", "100 %"),  # 1/8, 3/8, 3/8, 1/8
+        ((0, 1, 0, 0), "1 to 1 of 3", "over 99 %"),
+        ((0, 1, 1, 0.1), "1 to 2 of 3", "98 %"),
+        ((0.001, 1, 1, 0), "1 to 2 of 3", "over 99 %"),
+        (np.ones(28), "9 to 18 of 27", "95 %"),
+    ],
+)
+def test_the_share_of_the_lengths_is_that_between_both_ends(sizes: Sequence[float], ends: str, share: str) -> None:
+    assert path_words(sizes).startswith(f"In R, paths through {ends} branches have {share} of the summed gradient.")
+
+
+def test_a_seed_without_a_gradient_does_not_silence_the_others() -> None:
+    text = path_words((1, 1, 1, 1), (0, 0, 0, 0), (1, 1, 1, 2))
+    assert text.startswith("In 1 of 3 seeds the gradient of R is exactly 0 or no finite number; these are left out. In")
+    assert "have 100 % of the summed gradient. The median is 1 to 2, over 2 seeds." in text
+    assert path_words((0, 0, 0, 0), (math.inf, 1, 1, 1)) == (
+        "The gradient of R is exactly 0 or no finite number on all paths."
+    )
 
 
 def test_no_sentence_is_longer_than_25_words() -> None:

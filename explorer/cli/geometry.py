@@ -1,6 +1,7 @@
 """`geometry`: do neighbouring pictures agree on the gradient, and which way does it come back, at initialisation?"""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -133,7 +134,7 @@ def _headline(each: MeasuredGeometry) -> Mean | None:
     of = {
         "Shattering": verdicts.neighbours,
         "BlockSizes": lambda result: result.power,
-        "PathSizes": lambda result: result.quantile(0.5),
+        "PathSizes": lambda result: result.quantile(0.5) if np.isfinite(result.shares).all() else math.nan,
     }[type(each.results[0]).__name__]
     return each.mean(of)
 

@@ -27,7 +27,7 @@ NEAR_WHITE = 0.05
 """A correlation that is certainly less than this above that of white noise is called hardly told from it."""
 
 CARRIED = (0.05, 0.95)
-"""The ends of the lengths that carry 90 % of the gradient."""
+"""The lengths that are named begin where the sum over all up to them reaches the first, and end at the second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,29 +329,46 @@ def path_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
     said = []
     for each in found:
         blocks = each.results[0].blocks
-        shares = mean_shares(each)
-        if not np.isfinite(shares).all():
+        usable = with_gradient(each)
+        if not usable:
             said.append(f"The gradient of {each.name} is exactly 0 or no finite number on all paths.")
             continue
+        if missing := len(each.seeds) - len(usable):
+            seeds = f"{missing} of {seed_words(len(each.seeds))}"
+            said.append(f"In {seeds} the gradient of {each.name} is exactly 0 or no finite number; these are left out.")
         if each.spec.branch_start != "full":
             past = "By construction all gradient of"
             said.append(f"{past} {each.name} goes past the branches, which are 0 ({_start(each.spec)}).")
             continue
-        ends = [int(np.searchsorted(shares.cumsum(), share)) for share in CARRIED]
-        middles = [result.quantile(0.5) for result in each.results]
+        shares = mean_shares(each)
+        first, last = (int(np.searchsorted(shares.cumsum(), share)) for share in CARRIED)
+        middles = [result.quantile(0.5) for result in usable]
         spread = " to ".join(dict.fromkeys(map(str, (min(middles), max(middles)))))
         said.append(
-            f"In {each.name}, paths through {ends[0]} to {ends[1]} of {blocks} branches have 90 % of the summed "
-            f"gradient. The median is {spread}, over {seed_words(len(middles))}."
+            f"In {each.name}, paths through {first} to {last} of {blocks} branches have {_share(shares, first, last)} "
+            f"of the summed gradient. The median is {spread}, over {seed_words(len(middles))}."
         )
         if factor := each.mean(lambda of: branch_factor(of.sizes)):
             said.append(f"Each further branch multiplies the gradient of a path by {number(math.exp(factor.value))}.")
     return said
 
 
+def _share(shares: np.ndarray, first: int, last: int) -> str:
+    """What the lengths from the first to the last have; 100 % only of all."""
+    if (first, last) == (0, len(shares) - 1):
+        return "100 %"
+    share = 100 * float(shares[first : last + 1].sum())
+    return "over 99 %" if share >= 99.5 else f"{share:.0f} %"
+
+
+def with_gradient(each: MeasuredGeometry) -> list[Any]:
+    """The results of the seeds whose gradient is finite and not 0 on all paths."""
+    return [result for result in each.results if np.isfinite(result.shares).all()]
+
+
 def mean_shares(each: MeasuredGeometry) -> np.ndarray:
-    """The shares of the lengths, the mean over seeds, float64 (B + 1,)."""
-    return np.asarray(np.mean([result.shares for result in each.results], axis=0))
+    """The shares of the lengths, the mean over seeds `with_gradient`, float64 (B + 1,); NaN without such a seed."""
+    return np.asarray(np.mean([result.shares for result in with_gradient(each) or each.results], axis=0))
 
 
 def branch_factor(sizes: np.ndarray) -> float:

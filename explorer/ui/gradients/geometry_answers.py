@@ -223,10 +223,15 @@ def _paths(found: Sequence[MeasuredGeometry]) -> list[Part]:
     seeds = _seeds(found)
     lines = series(found)
     shares, sizes = (
-        [(line, np.stack([of(result) for result in each.results])) for line, each in zip(lines, found, strict=True)]
+        [
+            (line, np.stack([of(result) for result in verdicts.with_gradient(each) or each.results]))
+            for line, each in zip(lines, found, strict=True)
+        ]
         for of in (attrgetter("shares"), attrgetter("sizes"))
     )
     band = f"The band reaches from the smallest to the largest of {verdicts.seed_words(len(seeds))}."
+    if any(len(verdicts.with_gradient(each)) < len(each.seeds) for each in found):
+        band += " Seeds without a finite gradient above 0 are left out."
     return [
         *verdicts.sentences("paths", found),
         Chart(
