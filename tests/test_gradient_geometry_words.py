@@ -95,6 +95,31 @@ def test_depth_and_width_change_the_correlation_or_not() -> None:
     assert text.endswith(f"No width here brings {name} up to {SPEC.name}: at most 0.11, against at least 0.91.")
 
 
+@pytest.mark.parametrize(
+    ("narrow", "wide", "is_said"),
+    [
+        ((0.10, 0.11), (0.12, 0.13), True),
+        ((0.00, 0.16), (0.12, 0.13), False),  # the lower mean has the wider interval, which reaches 1
+        ((0.10,), (0.12, 0.13), False),
+        ((0.10, 0.10), (0.12, 0.13), False),
+        ((math.nan, math.nan), (0.12, 0.13), False),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_no_width_is_enough_only_where_all_intervals_say_so(
+    narrow: Sequence[float], wide: Sequence[float], is_said: bool, turned: bool
+) -> None:
+    less, more = [narrow, wide], [(0.9, 0.91), (0.92, 0.93)]
+    if turned:  # the doubtful width is a residual one
+        less, more = [[-of for of in values] for values in more], [[-of for of in values] for values in less]
+    found = [
+        measured(widened(spec, factor), "N", *values)
+        for spec, kind in ((SPEC.twin(), less), (SPEC, more))
+        for factor, values in zip((1, 2), kind, strict=True)
+    ]
+    assert ("No width here brings" in verdicts.sentences("widths", found)[0]) == is_said
+
+
 def test_a_power_is_held_against_the_root() -> None:
     def of(spec: ArchitectureSpec, *powers: float) -> str:
         counts = np.arange(1.0, 5)

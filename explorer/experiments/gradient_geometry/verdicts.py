@@ -267,14 +267,22 @@ def width_sentences(found: Sequence[Sequence[MeasuredGeometry]]) -> list[str]:
             said.append(_correlation_sentence(widths[0]))
     for plain, residual in ((one, other) for one in found for other in found if one and other):
         if (plain[0], residual[0]) in twins([plain[0], residual[0]]):
-            highest = max((agreement(each) for each in plain), key=lambda of: of.value if of else -math.inf)
-            lowest = min((agreement(each) for each in residual), key=lambda of: of.value if of else math.inf)
-            if highest and lowest and highest.high < lowest.low:
-                said.append(
-                    f"No width here brings {base_name(plain[0])} up to {base_name(residual[0])}: at most "
-                    f"{_plain(highest.value)}, against at least {_plain(lowest.value)}."
-                )
+            said.append(_width_verdict(plain, residual))
     return [*filter(None, said)]
+
+
+def _width_verdict(plain: Sequence[MeasuredGeometry], residual: Sequence[MeasuredGeometry]) -> str:
+    """Says that no plain width comes up to a residual one where all their intervals lie apart; "" where they do not, or
+    a width has none."""
+    less, more = ([agreement(each) for each in widths] for widths in (plain, residual))
+    low, high = ([each for each in widths if each and each.has_interval] for widths in (less, more))
+    if len(low) < len(less) or len(high) < len(more) or max(of.high for of in low) >= min(of.low for of in high):
+        return ""
+    most, least = max(of.value for of in low), min(of.value for of in high)
+    return (
+        f"No width here brings {base_name(plain[0])} up to {base_name(residual[0])}: at most {_plain(most)}, against "
+        f"at least {_plain(least)}."
+    )
 
 
 def base_name(each: MeasuredGeometry) -> str:
