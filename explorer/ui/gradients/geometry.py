@@ -78,7 +78,7 @@ QUESTIONS: dict[GeometryQuestion, _Question] = {
         "branches of the path and past all others. Its size is multiplied by the number of such paths.",
         (
             "These are initial weights. Veit, Wilber and Belongie (2016, arXiv 1605.06431) measured a trained "
-            "ResNet-110, whose gradient comes from paths of 10 to 34 layers.",
+            "ResNet-110, most of whose gradient comes from paths of 10 to 34 layers.",
             "Gradients of different paths may cancel, so sizes do not add up to the size of the whole gradient.",
             "Paths are a way to count: one network computes them all, and they share their weights.",
         ),
