@@ -166,6 +166,10 @@ def test_branches_that_start_at_0_have_no_size(start: Any) -> None:
     lengths = PathSizes(np.array([1.0, 0, 0, 0]))
     (text,) = verdicts.sentences("paths", [MeasuredGeometry(spec, "R", (0,), (lengths,))])
     assert text.startswith("By construction all gradient of R goes past the branches, which are 0 (")
+    (_, name) = verdicts.names_of([SPEC, spec])
+    assert verdicts.sentences("blocks", [MeasuredGeometry(spec, name, (0,), (found,))]) == [
+        f"The branches of {name} are 0 by construction."
+    ]
 
 
 def test_the_power_of_a_root_is_a_half() -> None:

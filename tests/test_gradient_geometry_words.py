@@ -202,6 +202,9 @@ def test_no_two_networks_have_one_name() -> None:
     assert names[3] == "ResNet-8 (identity shortcuts, ReLU, shortcuts × 0.5, 4 channels)"
     wide = specs_of("widths", OTHERS)
     assert len({*wide}) == len(wide) == len({*verdicts.names_of(wide)})
+    one = widened(SPEC, 0.25)
+    narrow = measured(one, verdicts.names_of([one, SPEC])[0], 0.1)
+    assert (narrow.name, verdicts.base_name(narrow)) == ("ResNet-8 (1 channel)", "ResNet-8")
     pair = verdicts.names_of([SPEC, replace(SPEC, shortcut_gain=0.5)])
     assert pair == ["ResNet-8", "ResNet-8 (shortcuts × 0.5)"]
 

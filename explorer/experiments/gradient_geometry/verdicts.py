@@ -67,14 +67,14 @@ def names_of(specs: Sequence[ArchitectureSpec]) -> list[str]:
         shown = list(marks[spec])
         unlike = [*dict.fromkeys(_without_width(each) for each in alike[spec] if marks[each] == shown)]
         shown += [f"network {unlike.index(_without_width(spec)) + 1}"] if len(unlike) > 1 else []
-        shown += [f"{width(spec)} channels"] if len({width(each) for each in alike[spec]}) > 1 else []
+        shown += [_channels(spec)] if len({width(each) for each in alike[spec]}) > 1 else []
         named.append(f"{spec.name} ({', '.join(shown)})" if shown else spec.name)
     return named
 
 
 def kind_names(specs: Sequence[ArchitectureSpec]) -> list[str]:
     """A name for each kind of network, whatever its depth: `plain`, `identity shortcuts, no norm`."""
-    words = [*_OTHER_WORDS, lambda spec: f"{width(spec)} channels"]
+    words = [*_OTHER_WORDS, _channels]
     return [", ".join([_family(spec), *_marks(spec, specs, words)]) for spec in specs]
 
 
@@ -91,6 +91,10 @@ def _family(spec: ArchitectureSpec) -> str:
     if len({*spec.shortcuts}) == 1:
         return FAMILIES[spec.shortcut]
     return "hybrid" if spec.is_hybrid else "ResNet"
+
+
+def _channels(spec: ArchitectureSpec) -> str:
+    return f"{width(spec)} channel{'s' * (width(spec) != 1)}"
 
 
 def _shortcut_words(spec: ArchitectureSpec) -> str:
@@ -287,7 +291,7 @@ def _width_verdict(plain: Sequence[MeasuredGeometry], residual: Sequence[Measure
 
 def base_name(each: MeasuredGeometry) -> str:
     """The name without its channels."""
-    return re.sub(r"(, | \()\d+ channels\)$", lambda found: ")" if found[1] == ", " else "", each.name)
+    return re.sub(r"(, | \()\d+ channels?\)$", lambda found: ")" if found[1] == ", " else "", each.name)
 
 
 def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
@@ -299,7 +303,7 @@ def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
             said.append(f"The branches of {each.name} or its shortcuts have no finite size.")
             continue
         if each.spec.branch_start != "full":
-            said.append(f"The branches of {each.name} are 0 by construction ({_start(each.spec)}).")
+            said.append(f"The branches of {each.name} are 0 by construction{_start(each)}.")
             continue
         said.append(
             f"The branch of {each.name} has {number(first.value)} × the size of its shortcut in the first block, "
@@ -310,8 +314,10 @@ def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
     return said
 
 
-def _start(spec: ArchitectureSpec) -> str:
-    return label("branch_start", spec.branch_start)
+def _start(each: MeasuredGeometry) -> str:
+    """How its branches start, in brackets, unless its name says it."""
+    words = label("branch_start", each.spec.branch_start)
+    return "" if words in each.name else f" ({words})"
 
 
 def has_root(spec: ArchitectureSpec) -> bool:
@@ -346,7 +352,7 @@ def path_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
             said.append(f"In {seeds} the gradient of {each.name} is exactly 0 or no finite number; these are left out.")
         if each.spec.branch_start != "full":
             past = "By construction all gradient of"
-            said.append(f"{past} {each.name} goes past the branches, which are 0 ({_start(each.spec)}).")
+            said.append(f"{past} {each.name} goes past the branches, which are 0{_start(each)}.")
             continue
         shares = mean_shares(each)
         first, last = (int(np.searchsorted(shares.cumsum(), share)) for share in CARRIED)
