@@ -22,6 +22,7 @@ from explorer.experiments import gradient_geometry as geometry
 from explorer.experiments.gradient_geometry import BlockSizes, PathSizes, Shattering, paths, shattering, verdicts
 from explorer.experiments.gradient_geometry.blocks import block_sizes, with_sums
 from explorer.experiments.gradient_geometry.measurement import specs_of
+from explorer.experiments.gradient_geometry.names import names_of
 from explorer.experiments.gradient_geometry.passes import LARGER, NORMED, initial_network
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.experiments.gradient_geometry.widths import widened, width
@@ -166,7 +167,7 @@ def test_branches_that_start_at_0_have_no_size(start: Any) -> None:
     lengths = PathSizes(np.array([1.0, 0, 0, 0]))
     (text,) = verdicts.sentences("paths", [MeasuredGeometry(spec, "R", (0,), (lengths,))])
     assert text.startswith("By construction all gradient of R goes past the branches, which are 0 (")
-    (_, name) = verdicts.names_of([SPEC, spec])
+    (_, name) = names_of([SPEC, spec])
     assert verdicts.sentences("blocks", [MeasuredGeometry(spec, name, (0,), (found,))]) == [
         f"The branches of {name} are 0 by construction."
     ]

@@ -11,6 +11,7 @@ import pytest
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.experiments.gradient_geometry import BlockSizes, PathSizes, Shattering, verdicts
 from explorer.experiments.gradient_geometry.measurement import specs_of
+from explorer.experiments.gradient_geometry.names import kind_names, names_of
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.experiments.gradient_geometry.widths import widened, width
 from explorer.intervals import mean
@@ -87,7 +88,7 @@ def test_depth_and_width_change_the_correlation_or_not() -> None:
     widths = [
         measured(wide, name, value, value + 0.01)
         for spec, value in ((SPEC.twin(), 0.1), (SPEC, 0.9))
-        for wide, name in zip(specs_of("widths", [spec]), verdicts.names_of(specs_of("widths", [spec])), strict=True)
+        for wide, name in zip(specs_of("widths", [spec]), names_of(specs_of("widths", [spec])), strict=True)
     ]
     (text,) = verdicts.sentences("widths", widths)
     name = SPEC.twin().name
@@ -109,7 +110,8 @@ def test_depth_and_width_change_the_correlation_or_not() -> None:
 def test_no_width_is_enough_only_where_all_intervals_say_so(
     narrow: Sequence[float], wide: Sequence[float], is_said: bool, turned: bool
 ) -> None:
-    less, more = [narrow, wide], [(0.9, 0.91), (0.92, 0.93)]
+    less: list[Sequence[float]] = [narrow, wide]
+    more: list[Sequence[float]] = [(0.9, 0.91), (0.92, 0.93)]
     if turned:  # the doubtful width is a residual one
         less, more = [[-of for of in values] for values in more], [[-of for of in values] for values in less]
     found = [
@@ -183,7 +185,7 @@ def test_no_sentence_is_longer_than_25_words() -> None:
 
 def test_names_tell_networks_apart() -> None:
     specs = [SPEC, replace(SPEC, norm="none"), replace(SPEC, shortcut="projection")]
-    assert len({*verdicts.names_of(specs)}) == 3 and verdicts.names_of([SPEC, SPEC.twin()]) == [
+    assert len({*names_of(specs)}) == 3 and names_of([SPEC, SPEC.twin()]) == [
         SPEC.name,
         SPEC.twin().name,
     ]
@@ -197,15 +199,15 @@ OTHERS = [
 
 
 def test_no_two_networks_have_one_name() -> None:
-    names = verdicts.names_of(OTHERS)
+    names = names_of(OTHERS)
     assert len({*names}) == len(OTHERS)
     assert names[3] == "ResNet-8 (identity shortcuts, ReLU, shortcuts × 0.5, 4 channels)"
     wide = specs_of("widths", OTHERS)
-    assert len({*wide}) == len(wide) == len({*verdicts.names_of(wide)})
+    assert len({*wide}) == len(wide) == len({*names_of(wide)})
     one = widened(SPEC, 0.25)
-    narrow = measured(one, verdicts.names_of([one, SPEC])[0], 0.1)
+    narrow = measured(one, names_of([one, SPEC])[0], 0.1)
     assert (narrow.name, verdicts.base_name(narrow)) == ("ResNet-8 (1 channel)", "ResNet-8")
-    pair = verdicts.names_of([SPEC, replace(SPEC, shortcut_gain=0.5)])
+    pair = names_of([SPEC, replace(SPEC, shortcut_gain=0.5)])
     assert pair == ["ResNet-8", "ResNet-8 (shortcuts × 0.5)"]
 
 
@@ -214,7 +216,7 @@ def test_kinds_differ_in_their_depth_alone_and_widths_in_their_width() -> None:
     found = [measured(spec, spec.name, 0.1) for spec in (*OTHERS, *deep)]
     kinds = verdicts.kinds(found)
     assert len(kinds) == len(OTHERS) - 1, "one of them has other blocks alone"
-    assert len({*verdicts.kind_names([kind[0].spec for kind in kinds])}) == len(kinds) - 1, "no word for a stem"
+    assert len({*kind_names([kind[0].spec for kind in kinds])}) == len(kinds) - 1, "no word for a stem"
     for kind in kinds:
         assert len({(each.spec.shortcut_gain, width(each.spec), each.spec.activation) for each in kind}) == 1
     widths = verdicts.width_kinds([measured(spec, spec.name, 0.1) for spec in specs_of("widths", OTHERS)])

@@ -19,6 +19,7 @@ from explorer.datasets import shapes
 from explorer.experiments import gradient_geometry
 from explorer.experiments.gradient_geometry import QUESTIONS, brown_noise, reference, verdicts, white_noise
 from explorer.experiments.gradient_geometry.measurement import specs_of
+from explorer.experiments.gradient_geometry.names import names_of
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.experiments.gradient_geometry.widths import width
 from explorer.experiments.stored_gradients import LabelledBatch, drawn_batch
@@ -69,7 +70,7 @@ def measure_geometry(arguments: argparse.Namespace) -> CommandResult:
     seeds = tuple(range(arguments.seeds))
     found = [
         MeasuredGeometry(spec, name, seeds, tuple(results[spec]))
-        for spec, name in zip(specs, verdicts.names_of(specs), strict=True)
+        for spec, name in zip(specs, names_of(specs), strict=True)
     ]
     sentences = verdicts.sentences(question, found)
     if question != "paths":

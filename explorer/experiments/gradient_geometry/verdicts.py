@@ -4,7 +4,6 @@ All intervals are 95 % intervals of a mean over seeds (Student's t). Two network
 gives both the same pictures, and twins the same weights.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -15,13 +14,13 @@ import numpy as np
 
 from explorer.architectures import ArchitectureSpec
 from explorer.architectures.spec import NEWER_FIELDS, VARIANTS
-from explorer.architectures.words import variant_words
 from explorer.experiments.gradient_geometry.measurement import GeometryQuestion
+from explorer.experiments.gradient_geometry.names import without_depth, without_width
 from explorer.experiments.gradient_geometry.shattering import PICTURES, brown_noise, reference, white_noise
 from explorer.experiments.gradient_geometry.widths import width
 from explorer.experiments.gradient_summary import number
 from explorer.intervals import Mean, mean
-from explorer.labels import FAMILIES, initialisation_of, label, listed, norm_of, shortcuts_of
+from explorer.labels import label, listed
 
 NEAR_WHITE = 0.05
 """A correlation that is certainly less than this above that of white noise is called hardly told from it."""
@@ -55,58 +54,6 @@ def difference(one: MeasuredGeometry, other: MeasuredGeometry, of: Callable[[Any
     first, second = one.values(of), other.values(of)
     shared = [second[seed] - first[seed] for seed in first if seed in second]
     return mean(shared) if shared else None
-
-
-def names_of(specs: Sequence[ArchitectureSpec]) -> list[str]:
-    """A name for each: its own, with what it does not share with others of that name, and a number where no word tells
-    them apart."""
-    alike = {spec: [each for each in specs if each.name == spec.name] for spec in specs}
-    marks = {spec: _marks(spec, alike[spec], [_shortcut_words, *_OTHER_WORDS]) for spec in specs}
-    named = []
-    for spec in specs:
-        shown = list(marks[spec])
-        unlike = [*dict.fromkeys(_without_width(each) for each in alike[spec] if marks[each] == shown)]
-        shown += [f"network {unlike.index(_without_width(spec)) + 1}"] if len(unlike) > 1 else []
-        shown += [_channels(spec)] if len({width(each) for each in alike[spec]}) > 1 else []
-        named.append(f"{spec.name} ({', '.join(shown)})" if shown else spec.name)
-    return named
-
-
-def kind_names(specs: Sequence[ArchitectureSpec]) -> list[str]:
-    """A name for each kind of network, whatever its depth: `plain`, `identity shortcuts, no norm`."""
-    words = [*_OTHER_WORDS, _channels]
-    return [", ".join([_family(spec), *_marks(spec, specs, words)]) for spec in specs]
-
-
-def _marks(
-    spec: ArchitectureSpec, others: Sequence[ArchitectureSpec], words: Sequence[Callable[[ArchitectureSpec], str]]
-) -> list[str]:
-    """What the words say of the network, and its variants, as far as the others are not the same."""
-    marks = [of(spec) for of in words if len({of(each) for each in others}) > 1]
-    marks += [word for word in variant_words(spec) if not all(word in variant_words(each) for each in others)]
-    return [*dict.fromkeys(marks)]
-
-
-def _family(spec: ArchitectureSpec) -> str:
-    if len({*spec.shortcuts}) == 1:
-        return FAMILIES[spec.shortcut]
-    return "hybrid" if spec.is_hybrid else "ResNet"
-
-
-def _channels(spec: ArchitectureSpec) -> str:
-    return f"{width(spec)} channel{'s' * (width(spec) != 1)}"
-
-
-def _shortcut_words(spec: ArchitectureSpec) -> str:
-    """Those of `variant_words` where stages differ."""
-    return shortcuts_of(spec.shortcut) if len({*spec.shortcuts}) == 1 else variant_words(spec)[0]
-
-
-_OTHER_WORDS: list[Callable[[ArchitectureSpec], str]] = [
-    lambda spec: norm_of(spec.norm),
-    lambda spec: initialisation_of(spec.initialisation),
-    lambda spec: spec.activation_name,
-]
 
 
 def neighbours(found: Any) -> float:
@@ -200,30 +147,12 @@ def _twin_sentence(plain: MeasuredGeometry, residual: MeasuredGeometry) -> str:
 
 def kinds(found: Sequence[MeasuredGeometry]) -> list[list[MeasuredGeometry]]:
     """Those that differ in their depth alone, together."""
-    return _alike(found, _without_depth)
+    return _alike(found, without_depth)
 
 
 def width_kinds(found: Sequence[MeasuredGeometry]) -> list[list[MeasuredGeometry]]:
     """Those that differ in their width alone, together, the narrow ones first."""
-    return [sorted(kind, key=lambda each: width(each.spec)) for kind in _alike(found, _without_width)]
-
-
-def _without_depth(spec: ArchitectureSpec) -> str:
-    """All of the spec but the numbers of blocks."""
-    values = spec.to_dict()
-    for stage in values["stages"]:
-        del stage["blocks"]
-    return json.dumps(values)
-
-
-def _without_width(spec: ArchitectureSpec) -> str:
-    """All of the spec, of its channels only about how many times those of the first stage they are: where there are
-    few, `widened` rounds."""
-    values = spec.to_dict()
-    for part in filter(None, (values["stem"], *values["stages"])):
-        sizes = {name: part[name] for name in ("channels", "inner") if name in part}
-        part |= {name: round(math.log2(size / width(spec))) for name, size in sizes.items()}
-    return json.dumps(values)
+    return [sorted(kind, key=lambda each: width(each.spec)) for kind in _alike(found, without_width)]
 
 
 def _alike(found: Sequence[MeasuredGeometry], of: Callable[[ArchitectureSpec], Any]) -> list[list[MeasuredGeometry]]:

@@ -17,6 +17,7 @@ from explorer.experiments.gradient_geometry import (
     verdicts,
     white_noise,
 )
+from explorer.experiments.gradient_geometry.names import kind_names
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry, agreement
 from explorer.experiments.gradient_geometry.widths import FACTORS, width
 from explorer.experiments.gradient_summary import number
@@ -123,7 +124,7 @@ def _shattering(found: Sequence[MeasuredGeometry]) -> list[Part]:
 def _kind_series(kinds: Sequence[Sequence[MeasuredGeometry]]) -> list[Series]:
     """The line of each kind, named without a depth or a width."""
     firsts = [kind[0] for kind in kinds]
-    names = verdicts.kind_names([each.spec for each in firsts])
+    names = kind_names([each.spec for each in firsts])
     return [Series(name, line.colour, line.dash) for name, line in zip(names, series(firsts), strict=True)]
 
 
