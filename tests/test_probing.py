@@ -11,9 +11,10 @@ import torch
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.checkpoints import Checkpoint
+from explorer.cli import inputs
 from explorer.cli.main import main
 from explorer.datasets import Split, shapes
-from explorer.experiments import probing, receptive_fields, similarity, twin_distance
+from explorer.experiments import measurement, probing, receptive_fields, similarity, twin_distance
 from explorer.experiments.agreement import images_for
 from explorer.experiments.arithmetic import effective_field
 from explorer.experiments.probing import Layers, Probes, fit, separability, strip_layers
@@ -284,6 +285,45 @@ def test_the_terminal_prints_every_number_of_each_layer(options: list[str], caps
         assert ("cka" in layer) == (twin in options)
     assert main(["probe", "shapes-resnet-8", *options]) == 0
     assert "stages.2.0" in capsys.readouterr().out
+
+
+@pytest.fixture
+def sorted_by_class(monkeypatch: pytest.MonkeyPatch) -> dict[str, Split]:
+    """The images of the terminal's `--data`, in the order of a folder: one class after the other."""
+
+    def by_class(split: Split) -> Split:
+        return measurement.rows(split, np.argsort(split.labels, kind="stable"))
+
+    splits = {"train": by_class(TRAIN), "test": by_class(TEST)}
+
+    def asked(own: Checkpoint, _: Any, split: str) -> inputs.LabelledImages:
+        return inputs.LabelledImages("folder", splits[split], shapes.CLASS_NAMES, own, ())
+
+    monkeypatch.setattr(inputs, "checkpoint", lambda _: checkpoint(SPEC))
+    monkeypatch.setattr(inputs, "labelled_images", asked)
+    return splits
+
+
+def test_the_terminal_measures_fields_and_distances_on_images_of_every_class(
+    sorted_by_class: dict[str, Split], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, taken = sorted_by_class["test"], dict[str, Any]()
+
+    def kept(name: str, of: Any) -> Any:
+        def steps(*arguments: Any) -> Any:
+            (taken[name],) = (each for each in arguments if isinstance(each, np.ndarray))
+            return of(*arguments)
+
+        return steps
+
+    for module, name in ((receptive_fields, "fields"), (twin_distance, "twin_distance")):
+        monkeypatch.setattr(module, name, kept(name, getattr(module, name)))
+        monkeypatch.setattr(module, "count", lambda *_: 10)
+    assert main(["probe", "one", "--twin", "other", "--data", "folder"]) == 0
+    for pixels in taken.values():
+        chosen = [test.labels[(test.images == image).all((1, 2, 3))][0] for image in pixels]
+        assert sorted(chosen) == [*range(10)], "four images of each class stand one after the other"
+    assert len(taken) == 2 and "(n = 10)" in capsys.readouterr().out
 
 
 def test_the_terminal_refuses_what_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def probe_layers(arguments: argparse.Namespace) -> CommandResult:
     started = time.monotonic()
     found = followed(probing.probes(checkpoint, train, test, names, arguments.threads))
     count = receptive_fields.count(checkpoint.spec, names)
-    fields = followed(receptive_fields.fields(checkpoint, test.images[:count], names, arguments.threads))
+    fields = followed(receptive_fields.fields(checkpoint, _some(test, count).images, names, arguments.threads))
     layers: list[dict[str, Any]] = []
     for index, (name, share) in enumerate(zip(names, found.accuracies(), strict=True)):
         dead = int(found.dead[index])
@@ -64,9 +64,9 @@ def probe_layers(arguments: argparse.Namespace) -> CommandResult:
         )
     sentences = [probing.finding(arguments.name, found), receptive_fields.finding(arguments.name, fields)]
     if twin is not None:
-        n = min(len(test), twin_distance.count(checkpoint.spec, twin.spec))
+        images = _some(test, twin_distance.count(checkpoint.spec, twin.spec)).images
         shared = twin_distance.shared_layers(checkpoint.spec, twin.spec, arguments.layers)
-        apart = followed(twin_distance.twin_distance(checkpoint, twin, test.images[:n], shared, arguments.threads))
+        apart = followed(twin_distance.twin_distance(checkpoint, twin, images, shared, arguments.threads))
         for layer in layers:
             place = apart.layers.index(layer["layer"]) if layer["layer"] in apart.layers else None
             layer["distance"] = None if place is None else _number(apart.distance[place])
@@ -119,11 +119,13 @@ def _images(
         train, test = shapes.some("train", arguments.train, drawn), shapes.some("test", arguments.count, drawn)
         return drawn.name, checkpoint, train, test, shapes.NOTES
     asked = [inputs.labelled_images(checkpoint, arguments, split) for split in ("train", "test")]
-    train, test = (
-        rows(each.split, evenly_by_class(each.split.labels, n))
-        for each, n in zip(asked, (arguments.train, arguments.count), strict=True)
-    )
+    train, test = (_some(each.split, n) for each, n in zip(asked, (arguments.train, arguments.count), strict=True))
     return asked[0].data, asked[0].checkpoint, train, test, asked[0].notes
+
+
+def _some(split: Split, n: int) -> Split:
+    """So many images, or all, of each class its share: a folder is sorted by class, so its first ones are of one."""
+    return rows(split, evenly_by_class(split.labels, n))
 
 
 def _number(value: float) -> float | None:
