@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.architectures import ArchitectureSpec, Stage, Stem, build
+from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.checkpoints import Checkpoint
 from explorer.cli import inputs
 from explorer.cli.main import main
@@ -324,6 +324,22 @@ def test_the_terminal_measures_fields_and_distances_on_images_of_every_class(
         chosen = [test.labels[(test.images == image).all((1, 2, 3))][0] for image in pixels]
         assert sorted(chosen) == [*range(10)], "four images of each class stand one after the other"
     assert len(taken) == 2 and "(n = 10)" in capsys.readouterr().out
+
+
+def test_the_terminal_keeps_to_the_limit_of_memory_and_says_so(
+    sorted_by_class: dict[str, Split], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = sum(each.output_shape[0] for each in describe(SPEC).layers if each.name in strip_layers(SPEC, "all"))
+    asked = ["probe", "one", "--data", "folder", "--layers", "all", "--json"]
+    monkeypatch.setattr(probing, "_MOST_VALUES", values * 100)  # of 60 + 40 images
+    assert main(asked) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["train"], whole["test"], whole["notes"]) == (60, 40, [])
+    monkeypatch.setattr(probing, "_MOST_VALUES", values * 50)
+    assert main(asked) == 0
+    half = json.loads(capsys.readouterr().out)
+    assert (half["train"], half["test"], half["chance"]) == (30, 20, 0.1)
+    assert "for 60 + 40 images need more than 200 MB, so 30 + 20 are taken." in half["notes"][0]
 
 
 def test_the_terminal_refuses_what_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:

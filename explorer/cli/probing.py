@@ -3,6 +3,7 @@
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from explorer.checkpoints import Checkpoint
@@ -42,6 +43,8 @@ def probe_layers(arguments: argparse.Namespace) -> CommandResult:
     twin = inputs.checkpoint(arguments.twin) if arguments.twin else None
     data, checkpoint, train, test, notes = _images(checkpoint, arguments)
     names = probing.strip_layers(checkpoint.spec, arguments.layers)
+    train, test, fewer = _within_memory(checkpoint, names, train, test)
+    notes = (*notes, *fewer)
     started = time.monotonic()
     found = followed(probing.probes(checkpoint, train, test, names, arguments.threads))
     count = receptive_fields.count(checkpoint.spec, names)
@@ -126,6 +129,22 @@ def _images(
 def _some(split: Split, n: int) -> Split:
     """So many images, or all, of each class its share: a folder is sorted by class, so its first ones are of one."""
     return rows(split, evenly_by_class(split.labels, n))
+
+
+def _within_memory(
+    checkpoint: Checkpoint, layers: Sequence[str], train: Split, test: Split
+) -> tuple[Split, Split, list[str]]:
+    """As many images as `probing.counts` allows, or the fewest that there is an answer for, and a note where that is
+    fewer."""
+    few = probing.counts(checkpoint.spec, layers, len(train), len(test))
+    fitted, tested = _some(train, max(2, few[0])), _some(test, max(twin_distance.FEWEST, few[1]))
+    if len(fitted) == len(train) and len(tested) == len(test):
+        return train, test, []
+    note = (
+        f"The features of {len(layers)} layers for {len(train):,} + {len(test):,} images need more than 200 MB, so "
+        f"{len(fitted):,} + {len(tested):,} are taken. Fewer layers leave room for more (`--layers`)."
+    )
+    return fitted, tested, [note]
 
 
 def _number(value: float) -> float | None:
