@@ -118,6 +118,26 @@ def test_twins_share_a_scale_and_chance_stands_in_it() -> None:
             assert value is None or ends[0] <= value <= ends[1]
 
 
+def test_each_network_is_said_to_be_measured_on_its_own_data() -> None:
+    own = session()
+    alike = {row["name"]: row["words"] for row in finished(own, view("probe", "separability"))["rows"]}
+    once = (
+        "A linear classifier of the mean of each channel, fitted to 60 training images of Shapes and tested on 40 test "
+    )
+    assert sum(each.startswith(once) for each in alike["probe"]) == 1
+    assert "Measured on 40 test images of Shapes." in alike["separability"]
+    theirs = LabelledPictures(
+        "Others", "other shapes", True, lambda *_: (TRAIN, Split(TEST.images[:30], TEST.labels[:30]))
+    )
+    measured = {**own.offered.measured, NAMES[1]: Measurable("", partial(str, NAMES[1]), theirs)}
+    own.offered = replace(own.offered, measured=measured)
+    both = {row["name"]: row["words"] for row in finished(own, view("probe", "separability"))["rows"]}
+    first, second = (network.title for network in own.networks(NAMES))
+    for title, data, n in ((first, "Shapes", 40), (second, "Others", 30)):
+        assert f"{title}: measured on {n} test images of {data}." in both["separability"]
+        assert f"{title}: a{once[1:]}".replace("Shapes", data).replace("40", str(n)) + "images." in both["probe"]
+
+
 def test_a_network_without_labelled_pictures_says_so_and_has_the_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "counts", lambda *_: (60, 40))
     answer = finished(session(pictures=False), view("probe", "dead", "cka"))
@@ -284,7 +304,8 @@ def test_all_measurements_at_once_take_the_cores_once(pictures: bool, monkeypatc
     own = session(pictures)
     about = own.offered.measured[NAMES[0]]
     subjects = [Subject(network, "d", "", about.pictures) for network in own.networks(NAMES)]
-    for kind, group in (("probes", subjects[:1]), ("fields", subjects[:1]), ("twins", subjects)):
+    groups: dict[service.Kind, list[Subject]] = {"probes": subjects[:1], "fields": subjects[:1], "twins": subjects}
+    for kind, group in groups.items():
         last(measurement(kind, group, "blocks", "s").steps())
     assert seen == [7] * (4 if pictures else 3), "probes have passes and then fits"
 
