@@ -17,6 +17,7 @@ from explorer.datasets import Split, shapes
 from explorer.experiments import measurement, probing, receptive_fields, similarity, twin_distance
 from explorer.experiments.agreement import images_for
 from explorer.experiments.arithmetic import effective_field
+from explorer.experiments.kept_outputs import KeptOutputs
 from explorer.experiments.probing import Layers, Probes, fit, separability, strip_layers
 from explorer.experiments.receptive_fields import gradient_maps, side, theoretical
 from explorer.onnx_export import to_onnx
@@ -242,6 +243,21 @@ def test_where_shapes_differ_there_is_cka_and_no_distance() -> None:
     assert f"largest in {high} (" in said and f"smallest in {low} (" in said
     with pytest.raises(ValueError, match="at least 4 images"):
         next(twin_distance.twin_distance(checkpoint(SPEC), wide, TEST.images[:3]))
+
+
+def test_the_outputs_of_one_pass_are_those_of_a_trace_with_channels_first() -> None:
+    own, names = checkpoint(SPEC), ("stem.conv", "stages.1.0")
+    images = images_for(own, TEST.images[:2])
+    seen = [trace(own.network, image, kinds=EVERYTHING) for image in images.numpy()]
+    outputs = KeptOutputs(own.network, names)
+    own.network(images, outputs)
+    for name in names:
+        np.testing.assert_array_equal(outputs[name].numpy(force=True), [each[name].activation for each in seen])
+    theirs = checkpoint(SPEC)
+    theirs.network.get_submodule("stem.conv").channels_last = True  # type: ignore[assignment]
+    last_first = KeptOutputs(theirs.network, names[:1])
+    theirs.network(images, last_first)
+    assert torch.equal(last_first["stem.conv"], outputs["stem.conv"].movedim(-1, 1))
 
 
 # --- networks from elsewhere, and the terminal ------------------------------------------------------------------------

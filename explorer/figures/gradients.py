@@ -93,7 +93,7 @@ def gradient_map_chart(maps: Sequence[GradientMap]) -> go.Figure:
         if number + columns >= len(maps):  # the lowest of its column
             figure.update_xaxes(title={"text": "training step", "font": {"size": 13}}, **place)
     figure.update_xaxes(type="category", fixedrange=True, nticks=3, tickangle=0)
-    figure.update_yaxes(autorange="reversed", fixedrange=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
     bar: dict[str, Any] = {"title": {"text": "L2 norm", "side": "top"}, "tickvals": ticks}
     bar |= {"ticktext": [f"1e{tick}" for tick in ticks], "tickangle": 0, "orientation": "h", "thickness": 10}
     bar |= {"len": 0.8, "x": 0, "xanchor": "left", "xpad": 0, "y": 1, "yref": "container", "yanchor": "top", "ypad": 0}
