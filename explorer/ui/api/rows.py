@@ -3,6 +3,8 @@
 A request is one line of JSON with the `networks`, the `layers` and the `rows` of the view. An answer comes at once
 where all is known, else within a second, with what is known and a sentence about what is being measured; the browser
 asks again. ROWS lists the rows; `viewer/static/rows.js` lists them for the browser.
+
+One file: the lines and words of each row, and the one answer that carries all of them.
 """
 
 import math
