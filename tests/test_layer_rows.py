@@ -15,7 +15,9 @@ from explorer.datasets import Split, shapes
 from explorer.experiments import measurement as measurement_of
 from explorer.experiments import probing, receptive_fields, twin_distance
 from explorer.experiments.probing import Probes
+from explorer.experiments.throughput import on_all_cores
 from explorer.labels import STRIP_ROWS
+from explorer.machine import cores
 from explorer.onnx_export import to_onnx
 from explorer.ui.api import rows
 from explorer.ui.api.explain import ExploreSession, RequestError
@@ -25,6 +27,7 @@ from explorer.ui.services.caches import Limit, LruCache
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.layer_rows import Jobs, LabelledPictures, Measurement, Subject, measurement
 from explorer.ui.services.offered_networks import Measurable
+from explorer.ui.services.process_tuning import threads
 from explorer.ui.viewer import STATIC
 from explorer.weights_import import graphs, onnx_layout
 from tests.messages import refusal, reply, session_of, told
@@ -113,6 +116,26 @@ def test_twins_share_a_scale_and_chance_stands_in_it() -> None:
     for series in chart["series"]:
         for value, ends in zip(series["line"], series["bands"], strict=True):
             assert value is None or ends[0] <= value <= ends[1]
+
+
+def test_each_network_is_said_to_be_measured_on_its_own_data() -> None:
+    own = session()
+    alike = {row["name"]: row["words"] for row in finished(own, view("probe", "separability"))["rows"]}
+    once = (
+        "A linear classifier of the mean of each channel, fitted to 60 training images of Shapes and tested on 40 test "
+    )
+    assert sum(each.startswith(once) for each in alike["probe"]) == 1
+    assert "Measured on 40 test images of Shapes." in alike["separability"]
+    theirs = LabelledPictures(
+        "Others", "other shapes", True, lambda *_: (TRAIN, Split(TEST.images[:30], TEST.labels[:30]))
+    )
+    measured = {**own.offered.measured, NAMES[1]: Measurable("", partial(str, NAMES[1]), theirs)}
+    own.offered = replace(own.offered, measured=measured)
+    both = {row["name"]: row["words"] for row in finished(own, view("probe", "separability"))["rows"]}
+    first, second = (network.title for network in own.networks(NAMES))
+    for title, data, n in ((first, "Shapes", 40), (second, "Others", 30)):
+        assert f"{title}: measured on {n} test images of {data}." in both["separability"]
+        assert f"{title}: a{once[1:]}".replace("Shapes", data).replace("40", str(n)) + "images." in both["probe"]
 
 
 def test_a_network_without_labelled_pictures_says_so_and_has_the_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +285,29 @@ def test_the_cost_follows_from_the_speed_of_this_process_and_from_what_was_measu
     assert own.seconds() == pytest.approx(macs / 3.5e9)
     service._learn(own, 2 * macs / 3.5e9)
     assert own.seconds() == pytest.approx(2 * macs / 3.5e9), "other work takes half of the machine"
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_all_measurements_at_once_take_the_cores_once(pictures: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert service.CONCURRENT * threads() <= max(cores(), service.CONCURRENT)
+    seen = []
+
+    def noted(calls: Any, count: int | None = None) -> Any:
+        seen.append(count)
+        return on_all_cores(calls, 1)
+
+    monkeypatch.setattr(service, "threads", lambda: 7)
+    monkeypatch.setattr(probing, "counts", lambda *_: (60, 40))
+    monkeypatch.setattr(twin_distance, "count", lambda *_: 8)
+    for module in (probing, receptive_fields, twin_distance):
+        monkeypatch.setattr(module, "on_all_cores", noted)
+    own = session(pictures)
+    about = own.offered.measured[NAMES[0]]
+    subjects = [Subject(network, "d", "", about.pictures) for network in own.networks(NAMES)]
+    groups: dict[service.Kind, list[Subject]] = {"probes": subjects[:1], "fields": subjects[:1], "twins": subjects}
+    for kind, group in groups.items():
+        last(measurement(kind, group, "blocks", "s").steps())
+    assert seen == [7] * (4 if pictures else 3), "probes have passes and then fits"
 
 
 def test_the_page_says_by_what_its_networks_are_measured() -> None:

@@ -183,3 +183,21 @@ def test_a_gradient_map_has_one_scale_with_its_numbers() -> None:
     scale = figure.layout.coloraxis
     assert (scale.cmin, scale.cmax) == (-2, 2) and scale.colorbar.ticktext == ("1e-2", "1e-1", "1e0", "1e1", "1e2")
     assert first.coloraxis == second.coloraxis == "coloraxis"
+    assert "#000004" not in str(scale.colorscale), "a placeholder of Streamlit's theme, which draws it pink"
+
+
+def test_gradient_maps_leave_room_for_their_titles_on_a_telephone() -> None:
+    """At 390 px a map is about 100 px wide: room for 14 letters of 13 px."""
+    titles = ["none", "projection", "depth 20, norm batch, seed 0", "<b>"]
+    figure = gradient_map_chart([GradientMap(title, "#123456", ["x"], [0, 1], [[1.0], [2.0]]) for title in titles])
+    layout = figure.layout
+    assert layout.xaxis.domain == layout.xaxis3.domain and layout.xaxis.domain[1] < layout.xaxis2.domain[0]
+    lines = [each.text.split("<br>") for each in layout.annotations]
+    assert [" ".join(each) for each in lines] == [*titles[:3], "&lt;b&gt;"]
+    assert all(len(line) <= 14 for each in lines for line in each)
+    assert layout.xaxis.title.text is None and layout.xaxis3.title.text == layout.xaxis4.title.text == "training step"
+    inside = layout.height - layout.margin.t - layout.margin.b
+    between = (layout.yaxis.domain[0] - layout.yaxis3.domain[1]) * inside
+    assert between >= 13 * 1.3 * max(map(len, lines)) + 12 * 1.3, "the titles below and the steps above"
+    assert layout.margin.t >= 13 * 1.3 * max(map(len, lines)) + 40, "and the scale"
+    assert layout.coloraxis.colorbar.orientation == "h"

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.architectures import ArchitectureSpec, Stage, Stem, build
+from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.checkpoints import Checkpoint
+from explorer.cli import inputs
 from explorer.cli.main import main
 from explorer.datasets import Split, shapes
-from explorer.experiments import probing, receptive_fields, similarity, twin_distance
+from explorer.experiments import measurement, probing, receptive_fields, similarity, twin_distance
 from explorer.experiments.agreement import images_for
 from explorer.experiments.arithmetic import effective_field
+from explorer.experiments.kept_outputs import KeptOutputs
 from explorer.experiments.probing import Layers, Probes, fit, separability, strip_layers
 from explorer.experiments.receptive_fields import gradient_maps, side, theoretical
 from explorer.onnx_export import to_onnx
@@ -243,6 +245,22 @@ def test_where_shapes_differ_there_is_cka_and_no_distance() -> None:
         next(twin_distance.twin_distance(checkpoint(SPEC), wide, TEST.images[:3]))
 
 
+def test_the_outputs_of_one_pass_are_those_of_a_trace_with_channels_first() -> None:
+    own, names = checkpoint(SPEC), ("stem.conv", "stages.1.0")
+    images = images_for(own, TEST.images[:2])
+    seen = [trace(own.network, image, kinds=EVERYTHING) for image in images.numpy()]
+    outputs = KeptOutputs(own.network, names)
+    own.network(images, outputs)
+    for name in names:
+        wanted = np.stack([each[name].activation for each in seen])
+        np.testing.assert_allclose(outputs[name].numpy(force=True), wanted, atol=1e-5)
+    theirs = checkpoint(SPEC)
+    theirs.network.get_submodule("stem.conv").channels_last = True  # type: ignore[assignment]
+    last_first = KeptOutputs(theirs.network, names[:1])
+    theirs.network(images, last_first)
+    assert torch.equal(last_first["stem.conv"], outputs["stem.conv"].movedim(-1, 1))
+
+
 # --- networks from elsewhere, and the terminal ------------------------------------------------------------------------
 
 
@@ -284,6 +302,61 @@ def test_the_terminal_prints_every_number_of_each_layer(options: list[str], caps
         assert ("cka" in layer) == (twin in options)
     assert main(["probe", "shapes-resnet-8", *options]) == 0
     assert "stages.2.0" in capsys.readouterr().out
+
+
+@pytest.fixture
+def sorted_by_class(monkeypatch: pytest.MonkeyPatch) -> dict[str, Split]:
+    """The images of the terminal's `--data`, in the order of a folder: one class after the other."""
+
+    def by_class(split: Split) -> Split:
+        return measurement.rows(split, np.argsort(split.labels, kind="stable"))
+
+    splits = {"train": by_class(TRAIN), "test": by_class(TEST)}
+
+    def asked(own: Checkpoint, _: Any, split: str) -> inputs.LabelledImages:
+        return inputs.LabelledImages("folder", splits[split], shapes.CLASS_NAMES, own, ())
+
+    monkeypatch.setattr(inputs, "checkpoint", lambda _: checkpoint(SPEC))
+    monkeypatch.setattr(inputs, "labelled_images", asked)
+    return splits
+
+
+def test_the_terminal_measures_fields_and_distances_on_images_of_every_class(
+    sorted_by_class: dict[str, Split], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, taken = sorted_by_class["test"], dict[str, Any]()
+
+    def kept(name: str, of: Any) -> Any:
+        def steps(*arguments: Any) -> Any:
+            (taken[name],) = (each for each in arguments if isinstance(each, np.ndarray))
+            return of(*arguments)
+
+        return steps
+
+    for module, name in ((receptive_fields, "fields"), (twin_distance, "twin_distance")):
+        monkeypatch.setattr(module, name, kept(name, getattr(module, name)))
+        monkeypatch.setattr(module, "count", lambda *_: 10)
+    assert main(["probe", "one", "--twin", "other", "--data", "folder"]) == 0
+    for pixels in taken.values():
+        chosen = [test.labels[(test.images == image).all((1, 2, 3))][0] for image in pixels]
+        assert sorted(chosen) == [*range(10)], "four images of each class stand one after the other"
+    assert len(taken) == 2 and "(n = 10)" in capsys.readouterr().out
+
+
+def test_the_terminal_keeps_to_the_limit_of_memory_and_says_so(
+    sorted_by_class: dict[str, Split], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = sum(each.output_shape[0] for each in describe(SPEC).layers if each.name in strip_layers(SPEC, "all"))
+    asked = ["probe", "one", "--data", "folder", "--layers", "all", "--json"]
+    monkeypatch.setattr(probing, "_MOST_VALUES", values * 100)  # of 60 + 40 images
+    assert main(asked) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["train"], whole["test"], whole["notes"]) == (60, 40, [])
+    monkeypatch.setattr(probing, "_MOST_VALUES", values * 50)
+    assert main(asked) == 0
+    half = json.loads(capsys.readouterr().out)
+    assert (half["train"], half["test"], half["chance"]) == (30, 20, 0.1)
+    assert "for 60 + 40 images need more than 200 MB, so 30 + 20 are taken." in half["notes"][0]
 
 
 def test_the_terminal_refuses_what_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:

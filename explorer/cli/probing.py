@@ -3,6 +3,7 @@
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from explorer.checkpoints import Checkpoint
@@ -42,10 +43,12 @@ def probe_layers(arguments: argparse.Namespace) -> CommandResult:
     twin = inputs.checkpoint(arguments.twin) if arguments.twin else None
     data, checkpoint, train, test, notes = _images(checkpoint, arguments)
     names = probing.strip_layers(checkpoint.spec, arguments.layers)
+    train, test, fewer = _within_memory(checkpoint, names, train, test)
+    notes = (*notes, *fewer)
     started = time.monotonic()
     found = followed(probing.probes(checkpoint, train, test, names, arguments.threads))
     count = receptive_fields.count(checkpoint.spec, names)
-    fields = followed(receptive_fields.fields(checkpoint, test.images[:count], names, arguments.threads))
+    fields = followed(receptive_fields.fields(checkpoint, _some(test, count).images, names, arguments.threads))
     layers: list[dict[str, Any]] = []
     for index, (name, share) in enumerate(zip(names, found.accuracies(), strict=True)):
         dead = int(found.dead[index])
@@ -64,9 +67,9 @@ def probe_layers(arguments: argparse.Namespace) -> CommandResult:
         )
     sentences = [probing.finding(arguments.name, found), receptive_fields.finding(arguments.name, fields)]
     if twin is not None:
-        n = min(len(test), twin_distance.count(checkpoint.spec, twin.spec))
+        images = _some(test, twin_distance.count(checkpoint.spec, twin.spec)).images
         shared = twin_distance.shared_layers(checkpoint.spec, twin.spec, arguments.layers)
-        apart = followed(twin_distance.twin_distance(checkpoint, twin, test.images[:n], shared, arguments.threads))
+        apart = followed(twin_distance.twin_distance(checkpoint, twin, images, shared, arguments.threads))
         for layer in layers:
             place = apart.layers.index(layer["layer"]) if layer["layer"] in apart.layers else None
             layer["distance"] = None if place is None else _number(apart.distance[place])
@@ -119,11 +122,29 @@ def _images(
         train, test = shapes.some("train", arguments.train, drawn), shapes.some("test", arguments.count, drawn)
         return drawn.name, checkpoint, train, test, shapes.NOTES
     asked = [inputs.labelled_images(checkpoint, arguments, split) for split in ("train", "test")]
-    train, test = (
-        rows(each.split, evenly_by_class(each.split.labels, n))
-        for each, n in zip(asked, (arguments.train, arguments.count), strict=True)
-    )
+    train, test = (_some(each.split, n) for each, n in zip(asked, (arguments.train, arguments.count), strict=True))
     return asked[0].data, asked[0].checkpoint, train, test, asked[0].notes
+
+
+def _some(split: Split, n: int) -> Split:
+    """So many images, or all, of each class its share: a folder is sorted by class, so its first ones are of one."""
+    return rows(split, evenly_by_class(split.labels, n))
+
+
+def _within_memory(
+    checkpoint: Checkpoint, layers: Sequence[str], train: Split, test: Split
+) -> tuple[Split, Split, list[str]]:
+    """As many images as `probing.counts` allows, or the fewest that there is an answer for, and a note where that is
+    fewer."""
+    few = probing.counts(checkpoint.spec, layers, len(train), len(test))
+    fitted, tested = _some(train, max(2, few[0])), _some(test, max(twin_distance.FEWEST, few[1]))
+    if len(fitted) == len(train) and len(tested) == len(test):
+        return train, test, []
+    note = (
+        f"The features of {len(layers)} layers for {len(train):,} + {len(test):,} images need more than 200 MB, so "
+        f"{len(fitted):,} + {len(tested):,} are taken. Fewer layers leave room for more (`--layers`)."
+    )
+    return fitted, tested, [note]
 
 
 def _number(value: float) -> float | None:

@@ -12,12 +12,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from explorer.architectures import ArchitectureSpec, Network, Recorder, describe
+from explorer.architectures import ArchitectureSpec, describe
 from explorer.architectures.description import Rectangle
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.agreement import images_for
+from explorer.experiments.kept_outputs import KeptOutputs
 from explorer.experiments.probing import strip_layers
 from explorer.experiments.throughput import on_all_cores
 from explorer.tracing import check_evaluation_mode
@@ -41,21 +41,6 @@ class Fields:
     effective: np.ndarray
     theoretical: np.ndarray
     n: int
-
-
-class _Kept(Recorder):
-    """Keeps the outputs of the modules of these names."""
-
-    def __init__(self, network: Network, wanted: Sequence[str]) -> None:
-        super().__init__(network, kinds=())
-        self.wanted = {*wanted}
-        self.kept: dict[str, Tensor] = {}
-
-    def compute(self, module: nn.Module, *inputs: object) -> Tensor:
-        output = super().compute(module, *inputs)
-        if (name := self.layers[module][0]) in self.wanted:
-            self.kept[name] = output.movedim(-1, 1) if getattr(module, "channels_last", False) else output
-        return output
 
 
 def centre(spec: ArchitectureSpec, layer: str) -> tuple[int, int]:
@@ -84,7 +69,6 @@ def gradient_maps(
     if not len(pixels):
         raise ValueError("`pixels` holds no images, so there is no gradient; choose others.")
     described = describe(checkpoint.spec)
-    modules = {name: described.origins[name].module for name in layers}
     most = max((described.shape(name)[0] for name in layers), default=0)
     signs = torch.randint(0, 2, (len(pixels), most), generator=torch.Generator().manual_seed(0)).float() * 2 - 1
     size = max(1, min(4, _BATCH_VALUES // max(1, described.activation_bytes // 4)))
@@ -93,12 +77,12 @@ def gradient_maps(
     def one(start: int) -> dict[str, np.ndarray]:
         part = slice(start, min(start + size, len(pixels)))
         images = images_for(checkpoint, pixels[part]).requires_grad_()
-        recorder = _Kept(network, [*modules.values()])
+        outputs = KeptOutputs(network, layers)
         found = {}
         with torch.enable_grad():
-            network(images, recorder)
+            network(images, outputs)
             for name in layers:
-                output = recorder.kept[modules[name]]
+                output = outputs[name]
                 row, column = centre(checkpoint.spec, name)
                 unit = output[:, :, row, column]  # (N, C)
                 score = (unit * signs[part, : unit.shape[1]].to(unit.device)).sum()

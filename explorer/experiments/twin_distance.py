@@ -8,12 +8,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from explorer.architectures import ArchitectureSpec, Network, Recorder, describe
+from explorer.architectures import ArchitectureSpec, describe
 from explorer.checkpoints import Checkpoint
 from explorer.experiments import similarity
 from explorer.experiments.agreement import images_for
+from explorer.experiments.kept_outputs import KeptOutputs
 from explorer.experiments.probing import Layers, batch_size, strip_layers
 from explorer.experiments.throughput import on_all_cores
 from explorer.tracing import check_evaluation_mode
@@ -37,21 +38,6 @@ class TwinDistance:
     distance: np.ndarray
     cka: np.ndarray
     n: int
-
-
-class _Outputs(Recorder):
-    """Keeps the outputs of the modules of these names, flattened, channels first."""
-
-    def __init__(self, network: Network, wanted: dict[str, str]) -> None:
-        super().__init__(network, kinds=())
-        self.wanted = {module: layer for layer, module in wanted.items()}
-        self.kept: dict[str, Tensor] = {}
-
-    def compute(self, module: nn.Module, *inputs: object) -> Tensor:
-        output = super().compute(module, *inputs)
-        if layer := self.wanted.get(self.layers[module][0]):
-            self.kept[layer] = output.movedim(-1, 1) if getattr(module, "channels_last", False) else output
-        return output
 
 
 def shared_layers(a: ArchitectureSpec, b: ArchitectureSpec, layers: Layers = "blocks") -> tuple[str, ...]:
@@ -84,11 +70,10 @@ def twin_distance(
         """|a - b|², |a|² and |b|² of each layer whose shapes agree, float64 (3, layers)."""
         part = pixels[start : start + size]
         kept = []
-        for each, described in zip((a, b), shapes, strict=True):
-            recorder = _Outputs(each.network, {name: described.origins[name].module for name in alike})
+        for each in (a, b):
+            kept.append(KeptOutputs(each.network, alike))
             with torch.no_grad():
-                each.network(images_for(each, part), recorder)
-            kept.append(recorder.kept)
+                each.network(images_for(each, part), kept[-1])
         first, second = kept
         pairs = [(first[name].cpu(), second[name].cpu()) for name in alike]
         return np.array([[_square(x - y), _square(x), _square(y)] for x, y in pairs]).reshape(-1, 3).T

@@ -5,21 +5,17 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from explorer.experiments.agreement import Agreement
 from explorer.experiments.cam_metrics import ObjectShares
 from explorer.figures.charts import GREY, Series, add_line, empty_chart
-from explorer.figures.raster import SEQUENTIAL
+from explorer.figures.raster import SIZE_COLOURS
 from explorer.figures.text_escaping import escape_html, shortened
 from explorer.intervals import Accuracy
 from explorer.labels import stage_of, stage_spans
 from explorer.numbers import finite
 
-_STEPS = [step / 32 for step in range(33)]
-# Not by its name: Streamlit's theme takes the first colour of Inferno, #000004, for a placeholder and draws it pink.
-_SIZES = [[step, colour] for step, colour in zip(_STEPS, sample_colorscale(SEQUENTIAL, _STEPS), strict=True)]
 NAMED_CLASSES = 30  # beyond that the names of the classes do not fit beside a matrix
 NUMBERED_CLASSES = 20  # beyond that the counts do not fit into its cells
 MATRIX_CLASSES = 60  # beyond that the texts of a matrix take megabytes, and its cells are two pixels: no matrix
@@ -113,7 +109,7 @@ def confusion_chart(
     figure.update_layout(
         height=rows * (_CELLS + 90) + 70,
         margin={"l": 0, "r": 0, "t": 90, "b": 20},
-        coloraxis={"colorscale": _SIZES, "cmin": 0, "cmax": top or 0.01, "colorbar": colour_bar},
+        coloraxis={"colorscale": SIZE_COLOURS, "cmin": 0, "cmax": top or 0.01, "colorbar": colour_bar},
     )
     return figure
 
@@ -221,7 +217,7 @@ def similarity_chart(
         width=660,
         height=560,
         margin={"l": 0, "r": 0, "t": 8, "b": 60},
-        coloraxis={"colorscale": _SIZES, "cmin": 0, "cmax": 1, "colorbar": colour_bar},
+        coloraxis={"colorscale": SIZE_COLOURS, "cmin": 0, "cmax": 1, "colorbar": colour_bar},
     )
     return figure
 

@@ -1,18 +1,23 @@
 """Sizes of weight gradients, layer by step, and their colours on one scale for all networks."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.figures.charts import Series, add_line, empty_chart, log_axis_of, translucent
-from explorer.figures.raster import SEQUENTIAL, ColourScale
+from explorer.figures.raster import SIZE_COLOURS, ColourScale
 from explorer.figures.text_escaping import escape_html
 
 ZERO = (128, 134, 138)  # a grey, which the palette of sizes does not have
+_COLUMNS = 2  # of gradient maps
+_TITLE_LETTERS = 14  # on a line
+_LINE_PX, _TICKS_PX, _SCALE_PX = 18, 34, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +63,25 @@ def size_chart(lines: Sequence[SizeLine], title: str) -> go.Figure:
 
 
 def gradient_map_chart(maps: Sequence[GradientMap]) -> go.Figure:
-    """Layer by step, one map for each network side by side, the size as colour on one logarithmic scale."""
+    """Layer by step, one map for each network, two beside each other, the size as colour on one logarithmic scale."""
     layers = list(dict.fromkeys(layer for each in maps for layer in each.layers))
     steps = sorted({step for each in maps for step in each.steps})
     low, high = decades(maps)
     ticks = list(range(low, high + 1, max(1, math.ceil((high - low) / 5))))
-    figure = make_subplots(cols=len(maps), subplot_titles=[escape_html(each.title) for each in maps], shared_yaxes=True)
-    for column, each in enumerate(maps, start=1):
+    # Two columns, narrow titles and a scale above them fit a telephone, where a map is about 100 px wide.
+    columns = min(_COLUMNS, len(maps))
+    rows = math.ceil(len(maps) / columns)
+    titles = [textwrap.wrap(each.title, _TITLE_LETTERS) for each in maps]
+    head = _LINE_PX * max(1, *map(len, titles))
+    each_px, gap = max(230, 12 * len(layers)), head + _TICKS_PX
+    inside = rows * each_px + (rows - 1) * gap
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=["<br>".join(map(escape_html, lines)) for lines in titles],
+        shared_yaxes=True, horizontal_spacing=0.04, vertical_spacing=gap / inside if rows > 1 else None,
+    )  # fmt: skip
+    figure.update_annotations(font={"size": 13})
+    for number, each in enumerate(maps):
+        place = {"row": number // columns + 1, "col": number % columns + 1}
         sizes = size_table(each, layers, steps)
         with np.errstate(divide="ignore", invalid="ignore"):
             powers = np.where(sizes > 0, np.log10(sizes), np.nan)
@@ -72,13 +89,17 @@ def gradient_map_chart(maps: Sequence[GradientMap]) -> go.Figure:
         texts = [[f"{size:.3g}" for size in row] for row in sizes]
         hover = "%{y}, step %{x}: %{text}<extra></extra>"
         heat = {"coloraxis": "coloraxis", "text": texts, "hovertemplate": hover, "hoverongaps": False}
-        figure.add_heatmap(z=powers, x=list(map(str, steps)), y=names, row=1, col=column, **heat)
-    figure.update_xaxes(type="category", title="training step", fixedrange=True)
-    figure.update_yaxes(autorange="reversed", fixedrange=True)
-    bar = {"title": "L2 norm", "tickvals": ticks, "ticktext": [f"1e{tick}" for tick in ticks]}
-    scale = {"colorscale": SEQUENTIAL, "cmin": low, "cmax": high, "colorbar": bar}
-    margin = {"l": 0, "r": 0, "t": 30, "b": 50}
-    figure.update_layout(coloraxis=scale, height=max(320, 12 * len(layers) + 90), margin=margin)
+        figure.add_heatmap(z=powers, x=list(map(str, steps)), y=names, **place, **heat)
+        if number + columns >= len(maps):  # the lowest of its column
+            figure.update_xaxes(title={"text": "training step", "font": {"size": 13}}, **place)
+    figure.update_xaxes(type="category", fixedrange=True, nticks=3, tickangle=0)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
+    bar: dict[str, Any] = {"title": {"text": "L2 norm", "side": "top"}, "tickvals": ticks}
+    bar |= {"ticktext": [f"1e{tick}" for tick in ticks], "tickangle": 0, "orientation": "h", "thickness": 10}
+    bar |= {"len": 0.8, "x": 0, "xanchor": "left", "xpad": 0, "y": 1, "yref": "container", "yanchor": "top", "ypad": 0}
+    margin = {"l": 0, "r": 0, "t": _SCALE_PX + head, "b": 50}
+    scale = {"colorscale": SIZE_COLOURS, "cmin": low, "cmax": high, "colorbar": bar}
+    figure.update_layout(coloraxis=scale, height=inside + margin["t"] + margin["b"], margin=margin)
     return figure
 
 

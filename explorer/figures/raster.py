@@ -11,6 +11,10 @@ from plotly.colors import sample_colorscale
 
 SEQUENTIAL = "Inferno"  # sizes: activations, cams, magnitudes; black is zero
 DIVERGING = "RdBu_r"  # signed values: blue below, white at, red above zero
+_STEPS = [step / 32 for step in range(33)]
+# Not by its name: Streamlit's theme takes the first colour of Inferno, #000004, for a placeholder and draws it pink.
+SIZE_COLOURS = [[step, colour] for step, colour in zip(_STEPS, sample_colorscale(SEQUENTIAL, _STEPS), strict=True)]
+"""`SEQUENTIAL` for the chart of a page."""
 GAP = 1  # pixels between tiles
 
 

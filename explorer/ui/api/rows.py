@@ -3,6 +3,8 @@
 A request is one line of JSON with the `networks`, the `layers` and the `rows` of the view. An answer comes at once
 where all is known, else within a second, with what is known and a sentence about what is being measured; the browser
 asks again. ROWS lists the rows; `viewer/static/rows.js` lists them for the browser.
+
+One file: the lines and words of each row, and the one answer that carries all of them.
 """
 
 import math
@@ -90,11 +92,12 @@ def _probe(subjects: Sequence[Subject], results: Sequence[probing.Probes]) -> Dr
         marks[found.chance] = f"chance {found.chance:.0%}"
         words.append(probing.finding(subject.network.title, found))
     if lines:
-        first = next(each for each in results if each.n_train)
-        words.append(
-            f"A linear classifier of the mean of each channel, fitted to {first.n_train:,} training images of "
-            f"{title_of_pictures(subjects[0])} and tested on {first.n_test:,} test images. Intervals are of 95 %."
-        )
+        for who, data, n_train, n_test in _data_of(subjects, results):
+            words.append(
+                f"{who}{'a' if who else 'A'} linear classifier of the mean of each channel, fitted to {n_train:,} "
+                f"training images of {data} and tested on {n_test:,} test images."
+            )
+        words.append("Intervals are of 95 %.")
         words.append(
             "A low accuracy does not say that a layer has lost the class: the probe sees no positions, and separates "
             "by straight lines alone."
@@ -111,12 +114,24 @@ def _separability(subjects: Sequence[Subject], results: Sequence[probing.Probes]
         lines.append(_line(which, found.layers, found.separability))
         marks[found.separability_of_nothing] = f"random labels {found.separability_of_nothing:.3f}"
     if lines:
-        n = max(found.n_test for found in results)
         words.append(
-            "The share of the variance of the means of the channels that lies between the classes, not inside them "
-            f"(n = {n:,} test images). 1: each class is one point."
+            "The share of the variance of the means of the channels that lies between the classes, not inside them. "
+            "1: each class is one point."
         )
+        for who, data, _, n_test in _data_of(subjects, results):
+            words.append(f"{who}{'m' if who else 'M'}easured on {n_test:,} test images of {data}.")
     return Drawing(lines, 1.0, list(marks.items()), words)
+
+
+def _data_of(subjects: Sequence[Subject], results: Sequence[probing.Probes]) -> list[tuple[str, str, int, int]]:
+    """The title of the data and the numbers of training and test images of all labelled networks, each different one
+    once. First the names of its networks as the beginning of a sentence, "" where all have the same."""
+    groups: dict[tuple[str, int, int], list[str]] = {}
+    for subject, found in zip(subjects, results, strict=True):
+        if found.n_train:
+            of = title_of_pictures(subject), found.n_train, found.n_test
+            groups.setdefault(of, []).append(subject.network.title)
+    return [(f"{' and '.join(names)}: " if len(groups) > 1 else "", *of) for of, names in groups.items()]
 
 
 def _unlabelled(subject: Subject) -> str:

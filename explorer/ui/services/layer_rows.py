@@ -25,12 +25,14 @@ from explorer.experiments.receptive_fields import Fields
 from explorer.experiments.twin_distance import TwinDistance
 from explorer.machine import cores
 from explorer.runs import speed as machine_speed
-from explorer.training import training_speed
+from explorer.training import choose_device, training_speed
 from explorer.ui.services.caches import CACHES, LruCache
-from explorer.ui.services.inference import INFERENCE_SLOTS, ChosenNetwork
+from explorer.ui.services.inference import CONCURRENT_PASSES, INFERENCE_SLOTS, ChosenNetwork
 from explorer.ui.services.process_tuning import threads
 
-CONCURRENT = 3  # measurements at once: a short one does not wait for the end of a long one
+# Measurements at once: a short one does not wait for the end of a long one. Each has the threads of one pass, so all of
+# them take the cores once, beside the passes of the pages.
+CONCURRENT = CONCURRENT_PASSES
 PATIENCE_S = 5.0  # after which a measurement that no session asked for ends
 FAILED_S = 30.0  # before a measurement that failed is tried again
 FORWARD = 3.5  # times as fast as a training, which also goes back
@@ -108,14 +110,14 @@ def measurement(kind: Kind, subjects: Sequence[Subject], layers: Layers, session
         cost = twin_distance.macs(spec, other.spec, n)
 
         def steps() -> Generator[tuple[float, Any], None, None]:
-            return twin_distance.twin_distance(first.checkpoint, other, _images(first, n), shared)
+            return twin_distance.twin_distance(first.checkpoint, other, _images(first, n), shared, threads())
 
     elif kind == "fields":
         n = receptive_fields.count(spec, names)
         cost = 2 * receptive_fields.macs(spec, names, n)  # a pass back takes twice as long
 
         def steps() -> Generator[tuple[float, Any], None, None]:
-            return receptive_fields.fields(first.checkpoint, _images(first, n), names)
+            return receptive_fields.fields(first.checkpoint, _images(first, n), names, threads())
 
     else:
         train, test = probing.counts(spec, names)
@@ -123,8 +125,8 @@ def measurement(kind: Kind, subjects: Sequence[Subject], layers: Layers, session
 
         def steps() -> Generator[tuple[float, Any], None, None]:
             if pictures is None:
-                return probing.probes(first.checkpoint, None, _drawn(first.checkpoint, test), names)
-            return probing.probes(first.checkpoint, *pictures.load(train, test), names)
+                return probing.probes(first.checkpoint, None, _drawn(first.checkpoint, test), names, threads())
+            return probing.probes(first.checkpoint, *pictures.load(train, test), names, threads())
 
     title = " and ".join(each.network.title for each in subjects)
     return Measurement(kind, key, is_public, title, cost, steps)
@@ -147,14 +149,16 @@ def _images(subject: Subject, n: int) -> np.ndarray:
 
 
 def speed() -> float:
-    """Multiply-accumulates of the forward pass a second, of a training in this process."""
+    """Multiply-accumulates of the forward pass a second, of a training with the threads of one measurement."""
     known = machine_speed.last_measured()
-    return known.macs_a_second() if known else _SPEED.get("here", _measured_speed)
+    if known is None:
+        return _SPEED.get("here", _measured_speed)
+    return known.macs_a_second() * (threads() / cores() if choose_device().type == "cpu" else 1.0)
 
 
 def _measured_speed() -> float:
     with INFERENCE_SLOTS:
-        return training_speed() * cores() / threads()
+        return training_speed()
 
 
 def _learn(measured: Measurement, took: float) -> None:
