@@ -28,7 +28,7 @@ from explorer.experiments.agreement import class_order, images_for
 from explorer.experiments.cam_metrics import as_seen
 from explorer.experiments.throughput import on_all_cores
 from explorer.intervals import Mean, accuracy, bootstrap_draws, bootstrap_mean
-from explorer.labels import CONTROL_MAPS, RANDOM_LEVELS, listed
+from explorer.labels import CONTROL_MAPS, EVIDENCE, RANDOM_LEVELS, listed
 from explorer.tracing import check_evaluation_mode
 
 CONTROLS = tuple(CONTROL_MAPS)
@@ -130,8 +130,9 @@ def _known(values: np.ndarray) -> np.ndarray:
 
 
 def title_of(method: str) -> str:
-    """Of a method, "gradient", "grad_cam" or a control."""
-    own = {"gradient": "Gradient", "grad_cam": "Grad-CAM", **CONTROL_MAPS}
+    """Of a method, "gradient", "grad_cam", "signed_grad_cam" or a control."""
+    own = {"gradient": "Gradient", "grad_cam": EVIDENCE["positive"], "signed_grad_cam": EVIDENCE["signed"]}
+    own |= CONTROL_MAPS
     return own.get(method) or METHODS[method].title
 
 
