@@ -27,7 +27,7 @@ from explorer.datasets import Split
 from explorer.experiments.agreement import class_order, images_for
 from explorer.experiments.cam_metrics import as_seen
 from explorer.experiments.throughput import on_all_cores
-from explorer.intervals import Mean, accuracy, bootstrap_draws, bootstrap_mean
+from explorer.intervals import Mean, accuracy, bootstrap_means
 from explorer.labels import CONTROL_MAPS, EVIDENCE, RANDOM_LEVELS, listed
 from explorer.tracing import check_evaluation_mode
 
@@ -96,27 +96,19 @@ class TrustTable:
     @cached_property
     def _means(self) -> Mapping[tuple[str, ...], Mean | None]:
         """All of them at once: the samples of the bootstrap serve every row of as many pictures."""
-        draws: dict[int, np.ndarray] = {}
-
-        def mean(values: np.ndarray) -> Mean | None:
-            known = _known(values)
-            if not known.size:
-                return None
-            if known.size not in draws:
-                draws[known.size] = bootstrap_draws(known.size)
-            return bootstrap_mean(known, draws[known.size])
-
-        found: dict[tuple[str, ...], Mean | None] = {}
+        rows: dict[tuple[str, ...], np.ndarray] = {}
         places = {name: self.methods.index(name) for name in CONTROLS}
         for row, method in enumerate(self.methods):
             for measure in get_args(Measure):
                 values = getattr(self, measure)
-                found[measure, method] = mean(values[row])
+                rows[measure, method] = _known(values[row])
                 for name, place in places.items():
-                    found[measure, method, name] = mean(values[row] - values[place])
+                    rows[measure, method, name] = _known(values[row] - values[place])
             for index, level in enumerate(self.levels):
-                found[level, method] = mean(self.correlations[row, index])
-        return found
+                rows[level, method] = _known(self.correlations[row, index])
+        measured = [key for key, known in rows.items() if known.size]
+        means = bootstrap_means([rows[key] for key in measured])
+        return {**dict.fromkeys(rows), **dict(zip(measured, means, strict=True))}
 
     @property
     def ranked(self) -> tuple[str, ...]:
