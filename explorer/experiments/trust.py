@@ -19,7 +19,7 @@ import torch
 from explorer.architectures import ArchitectureSpec, Network
 from explorer.attribution import METHODS, as_map, cost, explain, parameters_of
 from explorer.attribution.batches import FAST, fast_maps
-from explorer.attribution.explanation import baseline, pictures_at_once
+from explorer.attribution.explanation import baseline, pictures_at_once, probabilities
 from explorer.attribution.faithfulness import groups_from_head, partly_random, spearman
 from explorer.attribution.methods import Value, without_rule
 from explorer.checkpoints import Checkpoint
@@ -196,21 +196,11 @@ def curve_areas(
         rank.ravel()[order] = np.arange(each.size)
     exchanged = ranks[:, None] < counts[1:-1, None, None]  # (M, steps - 1, H, W)
     inner = np.where(exchanged[:, :, None], after, before).reshape(-1, *image.shape)
-    found = _probabilities(network, np.concatenate([[before, after], inner.astype(np.float32)]), target)
+    found = probabilities(network, np.concatenate([[before, after], inner.astype(np.float32)]), target)
     curves = np.empty((len(maps), steps + 1))
     curves[:, 0], curves[:, -1] = found[:2]
     curves[:, 1:-1] = found[2:].reshape(len(maps), steps - 1)
     return np.trapezoid(curves, counts / maps[0].size, axis=1)
-
-
-def _probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
-    at_once = pictures_at_once(network.spec)
-    parts = []
-    with torch.no_grad():
-        for first in range(0, len(batch), at_once):
-            logits = network(torch.tensor(batch[first : first + at_once], dtype=torch.float32, device=network.device))
-            parts.append((logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy())
-    return np.concatenate(parts)
 
 
 def control(name: str, mask: np.ndarray, draw: np.random.Generator) -> np.ndarray:

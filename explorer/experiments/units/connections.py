@@ -21,7 +21,15 @@ from torch import Tensor, nn
 
 from explorer.architectures import Network, describe
 from explorer.architectures.description import Description, Origin
-from explorer.architectures.network import ACTIVATION_CLASSES, BranchGain, Crop, IdentityShortcut, ShortcutGain, Sum
+from explorer.architectures.network import (
+    ACTIVATION_CLASSES,
+    BranchGain,
+    Crop,
+    IdentityShortcut,
+    ShortcutGain,
+    Sum,
+    norm_factors,
+)
 from explorer.architectures.operators import ACTIVATIONS, Operation
 from explorer.experiments.units.natural import Unit, check_unit
 
@@ -153,7 +161,7 @@ class _Graph:
                 connections.append(self._into(name, origin, module, channel, factor))
             elif isinstance(module, nn.BatchNorm2d):
                 is_behind = self._norm_behind(origin.inputs[0]) is module  # is part of the convolution's own weights
-                factor = factor if is_behind else factor * float(_factors(module)[channel])
+                factor = factor if is_behind else factor * float(norm_factors(module)[channel])
                 visit(origin.inputs[0], channel, factor, block)
             elif isinstance(module, Sum):
                 for before in origin.inputs:
@@ -175,12 +183,12 @@ class _Graph:
     def _source(self, name: str) -> tuple[str, Tensor]:
         """The nearest layer in front with channels of its own: a convolution, a sum or a block; "" is the picture. And
         the factor of each channel on the way from it."""
-        factors = torch.ones(self._count(name), device=self.network.device)
+        factors = torch.ones(self._count(name), dtype=torch.float64, device=self.network.device)
         kinds = {layer.name: layer.kind for layer in self.described.layers}
         while name and kinds[name] not in ("block", "shortcut"):
             module = self.module(name)
             if isinstance(module, nn.BatchNorm2d):
-                factors = factors * _factors(module)
+                factors = factors * norm_factors(module)
             elif (gain := _gain(module)) is not None:
                 factors = factors * gain
             elif _shift(module) != 0:
@@ -207,7 +215,9 @@ class _Graph:
 
     def _behind(self, name: str) -> Tensor:
         norm = self._norm_behind(name)
-        return torch.ones(self.channels(name), device=self.network.device) if norm is None else _factors(norm)
+        if norm is not None:
+            return norm_factors(norm)
+        return torch.ones(self.channels(name), dtype=torch.float64, device=self.network.device)
 
     # --- forward --------------------------------------------------------------------------------------------------
 
@@ -234,7 +244,7 @@ class _Graph:
                     else:
                         visit(reader, channel, factor, positions)
                 elif isinstance(module, nn.BatchNorm2d):
-                    visit(reader, channel, factor * float(_factors(module)[channel]), positions)
+                    visit(reader, channel, factor * float(norm_factors(module)[channel]), positions)
                 elif isinstance(module, nn.Flatten):
                     shape = self.described.shape(name)
                     visit(reader, channel, factor, shape[1] * shape[2] if len(shape) == 3 else 0)
@@ -261,13 +271,6 @@ def _connections(through: str, layer: str, first: int, kind: Kind, weights: Tens
     flat = weights.flatten(1).double()
     sizes, totals = flat.norm(dim=1), flat.sum(1)
     return Connections(through, layer, first, kind, sizes.float().numpy(force=True), totals.float().numpy(force=True))
-
-
-def _factors(norm: nn.BatchNorm2d) -> Tensor:
-    """γ / sqrt(variance + ε) of each channel."""
-    assert norm.running_var is not None
-    scale = torch.rsqrt(norm.running_var + norm.eps)
-    return scale if norm.weight is None else norm.weight * scale
 
 
 def _gain(module: nn.Module) -> float | None:
