@@ -350,6 +350,14 @@ def test_attack_in_a_terminal(place: Path) -> None:
     assert "nothing tells what data" in complaint("attack", place / "unknown.safetensors")
 
 
+def test_networks_of_other_images_are_not_attacked_on_those_of_the_first(place: Path) -> None:
+    checkpoints.save(KINDS["residual"], place / "coloured.safetensors")
+    first, data = place / "net.safetensors", ("--data", place / "pictures", "--steps", 0, "--count", 4)
+    said = complaint("attack", first, place / "graph.safetensors", *data)
+    assert "12 × 12" in said and "16 × 16" in said and "attack each alone" in said
+    assert len(answer("attack", first, place / "coloured.safetensors", *data)["networks"]) == 2
+
+
 def test_shift_in_a_terminal(place: Path) -> None:
     asked, picture = KINDS["ONNX"], place / "pictures" / "test" / "bee" / "2.png"
     said = answer("shift", place / "graph.safetensors", picture, "--class", "cat")

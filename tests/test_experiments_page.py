@@ -13,7 +13,7 @@ from explorer.experiments import lesions
 from explorer.experiments.adversarial import Attack, attack_picture
 from explorer.experiments.changed_pictures import dial_curve, shift_map
 from explorer.images import Dials
-from explorer.ui import navigation
+from explorer.ui import navigation, network_registry
 from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.services.inference import sample_pixels
@@ -71,6 +71,39 @@ def test_the_page_opens_with_the_kept_answer_which_can_be_measured_again(monkeyp
     found = re.search(r"Measured again in this session: (\d+) of 3,000 predictions differ from the kept ones\.", said)
     assert found and int(found[1]) <= 3
     assert not [each for each in app.button if each.label.startswith("Measure")]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({}, "plain-8 is right for"),
+        ({"removed": "pairs"}, "plain-8 has no two blocks"),
+        ({"question": "fold"}, "plain-8, folded, is the same up to rounding"),
+    ],
+)
+def test_one_network_of_which_nothing_may_be_stored_has_its_answer(
+    query: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of an upload: the answer is in this session alone."""
+    files: dict[str, object] = {}
+    monkeypatch.setattr(navigation, "download_button", lambda label, data, **_: files.setdefault(label, data))
+    monkeypatch.setattr(network_registry, "digests_of_owner", lambda names: None)
+    app = open_page(second="none", **query)
+    (button,) = [each for each in app.button if each.label.startswith("Measure (about")]
+    button.click().run()
+    assert not app.exception and said in texts(app) and "Results (CSV)" in files
+    assert not [each for each in app.button if each.label.startswith("Measure")]
+
+
+def test_one_network_is_measured_again() -> None:
+    app = open_page(n="none", second="none")
+    (button,) = [each for each in app.button if each.label.startswith("Measure again (about")]
+    button.click().run()
+    said = texts(app)
+    assert not app.exception and "plain-8 is right for" in said
+    # Untouched and without one block. Other processors may round otherwise.
+    found = re.search(r"Measured again in this session: (\d+) of 1,000 predictions differ from the kept ones\.", said)
+    assert found and int(found[1]) <= 3
 
 
 def test_a_network_beside_kept_ones_is_measured_alone() -> None:
@@ -140,6 +173,14 @@ def test_questions_about_changed_images(
     assert heads.startswith("network,") and len(lines) == rows
     report = files["Report (HTML)"]().getvalue().decode()
     assert said.split(",")[0] in report and "<h2>" in report
+
+
+def test_the_dial_says_nothing_of_a_training_that_nobody_knows() -> None:
+    """Drawn shapes are turned, networks may come from elsewhere, and each has the size of its own input."""
+    said = texts(open_page(question="dial"))
+    assert "What the dial makes may be unlike the images of the training." in said
+    assert "Networks whose inputs have one size and one rendering see the very same images." in said
+    assert "both networks see" not in said and "were trained on" not in said
 
 
 CHANGED = {"dials": "x3_rotation-12.5", "change": "stages.0.0:off,stages.9.9:off", "attack": "epsilon4_steps10"}

@@ -1,6 +1,8 @@
 """Lesion curves against passes of their own, and their sentences."""
 
+import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +17,14 @@ from explorer.cli.main import main
 from explorer.datasets import Split, shapes
 from explorer.experiments import lesions
 from explorer.experiments.agreement import images_for, predictions
+from explorer.experiments.lesion_sentences import (
+    by_size,
+    comparison,
+    finding,
+    pairs_finding,
+    sets_finding,
+    swaps_finding,
+)
 from explorer.experiments.lesions import Answers
 from explorer.onnx_export import to_onnx
 from explorer.tracing import trace
@@ -100,18 +110,30 @@ def test_work_is_shared() -> None:
     assert counted == {"stem.conv": 1, "stages.1.2.conv1": 6}
 
 
-def test_a_measurement_that_is_closed_stops() -> None:
-    asked, passes = checkpoint(SPEC), []
-    asked.network.get_submodule("stem.conv").register_forward_hook(lambda *_: passes.append(1))
-    many = Split(np.repeat(IMAGES.images, 20, axis=0), np.repeat(IMAGES.labels, 20))
-    running = lesions.answers(asked, many, shapes.CLASS_NAMES, lesions.single(SPEC)[:1], threads=2)
-    next(running)
+def test_a_measurement_that_is_closed_stops_between_two_passes_of_a_batch() -> None:
+    asked, ends = checkpoint(SPEC), []
+    asked.network.get_submodule("head.fc").register_forward_hook(lambda *_: ends.append(1))
+    variants = lesions.pairs(SPEC) * 10
+    assert len(IMAGES) <= 2 * lesions.batch_size(SPEC)
+    running = lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, variants, threads=2)
+    shares = [next(running)[0], next(running)[0]]
     running.close()
-    batches = -(-len(many) // lesions.batch_size(SPEC))
-    assert len(passes) < batches / 2
+    assert len(ends) <= 2 + 2 * 2 + 2, "those that were asked for, that waited and that ran"
+    assert 0 < shares[0] < shares[1] < 0.1
     before = torch.get_num_threads()
     list(lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, (), threads=2))
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_progress_counts_what_a_pass_costs(threads: int) -> None:
+    """A pass without the last block begins there, so it takes a smaller share than one without the first."""
+    first, *_, last = lesions.single(SPEC)
+    few = Split(IMAGES.images[:5], IMAGES.labels[:5])
+    *steps, (_, found) = lesions.answers(checkpoint(SPEC), few, shapes.CLASS_NAMES, (first, last), threads=threads)
+    shares = np.diff([0.0, *(share for share, _ in steps[:-1]), 1.0])
+    assert len(steps) == 3 and found is not None and steps[-1][0] < 1
+    np.testing.assert_allclose(shares * lesions.passes(SPEC, (first, last)), lesions._costs(SPEC, (first, last)))
 
 
 def test_what_cannot_be_measured_is_refused_before_any_pass() -> None:
@@ -122,35 +144,66 @@ def test_what_cannot_be_measured_is_refused_before_any_pass() -> None:
         next(lesions.answers(asked, Split(IMAGES.images[:0], IMAGES.labels[:0]), shapes.CLASS_NAMES, ()))
 
 
-def test_the_sentence_is_computed() -> None:
-    variants = tuple(str(each) for (each,) in lesions.single(SPEC))
+def said_of(variants: Sequence[str], wrong: Sequence[int]) -> Answers:
+    """Of 100 images in ten classes, with so many wrong answers of the whole network and in each variant."""
     labels = np.arange(100) % 10
-    predicted = np.repeat(labels[None], 6, axis=0)
-    for row, wrong in enumerate([5, 95, 10, 50, 15, 20]):
-        predicted[row, :wrong] = (predicted[row, :wrong] + 1) % 10
-    said = Answers(variants, labels, predicted, np.ones((6, 100), np.float32))
-    assert lesions.finding("N", SPEC, said) == (
+    predicted = np.repeat(labels[None], len(wrong), axis=0)
+    for row, count in enumerate(wrong):
+        predicted[row, :count] = (predicted[row, :count] + 1) % 10
+    return Answers(tuple(variants), labels, predicted, np.ones(predicted.shape, np.float32))
+
+
+def test_the_sentence_is_computed() -> None:
+    variants = [str(each) for (each,) in lesions.single(SPEC)]
+    assert finding("N", SPEC, said_of(variants, [5, 95, 10, 50, 15, 20])) == (
         "N is right for 95.0% of 100 images. Without one of 5 blocks it is right for 80.0% in the median, and for 5.0% "
-        "without stages.0.0. Without 1 of these 5 blocks, chance explains the accuracy as well (10.0%). Blocks that "
+        "without stages.0.0. Without stages.0.0, the accuracy is not clearly above chance (10.0%). Blocks that "
         "change the shape cost 45.0 points on average, the others 30.0."
     )
-    assert lesions.finding("N", PLAIN, Answers(variants[:4], labels, predicted[:5], said.losses[:5])).endswith(
-        "Nothing goes around stages.1.0, which change the shape, so they cannot be taken out."
+    both = finding("N", PLAIN, said_of(variants[:4], [5, 95, 100, 50, 15]))
+    assert (
+        "Each of 2 of these 4 blocks, taken out alone, leaves an accuracy that is not clearly above chance (10.0%)."
+        in both
     )
+    assert both.endswith("Nothing goes around stages.1.0, which change the shape, so they cannot be taken out.")
 
 
-def test_two_networks_are_compared() -> None:
-    labels = np.arange(10)
-    predicted = np.repeat(labels[None], 3, axis=0)
-    predicted[1, :2] = predicted[2, :4] = 99
-    losses = np.ones((3, 10), np.float32)
-    mild = Answers(("stages.0.0@branch:off", "stages.0.1@branch:off"), labels, predicted, losses)
-    harsh = Answers(("stages.0.1@branch:off",), labels, np.stack([labels, labels + 1]), losses[:2])
-    assert lesions.comparison(["A", "B"], [mild, harsh]) == (
-        "In the median one block costs A 30.0 points and B 100.0 (n = 10). Without the first block of one stage, A is "
-        "right for 80.0%."
+def test_networks_are_compared_by_the_blocks_that_all_can_lose() -> None:
+    mild = said_of([f"stages.{name}@branch:off" for name in ("0.0", "0.1", "1.0")], [0, 20, 40, 60])
+    harsh = said_of([f"stages.{name}@branch:off" for name in ("0.1", "0.0")], [10, 90, 70])
+    assert comparison(["A", "B"], [mild, harsh]) == (
+        "One of the 2 blocks that all can lose costs, in the median, A 30.0 points and B 70.0 points (n = 100). "
+        "Without stages.0.0, the first block of its stage, A is right for 80.0% and B for 30.0%."
     )
-    assert not lesions.comparison(["A"], [mild])
+    assert "A 30.0 points, B 70.0 points and C 30.0 points (n" in comparison(["A", "B", "C"], [mild, harsh, mild])
+    assert comparison(["A"], [mild]) == (
+        "Without stages.0.0, the first block of its stage, A is right for 80.0%. "
+        "Without stages.1.0, the first block of its stage, A is right for 40.0%."
+    )
+    assert comparison(["A", "B"], [mild, said_of(["stages.0.1@branch:off"], [0, 100])]) == (
+        "The one block that all can lose costs A 40.0 points and B 100.0 points (n = 100)."
+    )
+    assert not comparison(["A", "B"], [mild, said_of(["stages.2.0@branch:off"], [0, 0])])
+
+
+def test_sentences_of_pairs_sets_and_swaps() -> None:
+    blocks = [f"stages.0.{index}@branch:off" for index in range(3)]
+    two = [",".join(each) for each in itertools.combinations(blocks, 2)]
+    assert pairs_finding("N", said_of(two, [10, 40, 20, 90])) == (
+        "N is right for 90.0% of 100 images. Without two blocks it is right for 60.0% in the median, and for 10.0% "
+        "without stages.0.1 and stages.0.2."
+    )
+    sets = by_size(said_of([blocks[0], *two], [10, 20, 40, 56, 90]))
+    assert sets_finding("N", sets) == (
+        "N is right for 90.0% with all blocks, and for 44.0% without 2 of them, in the median of random sets. "
+        "Without 2 it has lost more than half of its accuracy."
+    )
+    assert sets_finding("N", {0: [0.9], 2: [0.45]}).endswith("Without 2 it still has half of its accuracy or more.")
+    swap = ["stages.0.0:swap~stages.0.1", "stages.0.1:swap~stages.0.2"]
+    assert swaps_finding("N", said_of(swap, [10, 40, 20])) == (
+        "N is right for 90.0% of 100 images. With two neighbouring blocks swapped it is right for 70.0% in the median, "
+        "for 60.0% with stages.0.0 and stages.0.1."
+    )
 
 
 def test_what_is_measured_again_is_compared_answer_by_answer() -> None:
@@ -163,7 +216,9 @@ def test_what_is_measured_again_is_compared_answer_by_answer() -> None:
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lesions", "shapes-resnet-8", "shapes-plain-8", "--count", "30", "--json"]) == 0
-    residual, plain = json.loads(capsys.readouterr().out)["networks"]
+    document = json.loads(capsys.readouterr().out)
+    residual, plain = document["networks"]
+    assert document["comparison"].startswith("The one block that all can lose costs shapes-resnet-8 ")
     assert [row["interventions"] for row in residual["results"]] == [
         "", "stages.0.0@branch:off", "stages.1.0@branch:off", "stages.2.0@branch:off",
     ]  # fmt: skip
@@ -173,12 +228,18 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         and residual["finding"]
         and 0 <= plain["results"][1]["low"] <= plain["results"][1]["accuracy"]
     )
-    for options, count in ({"--pairs": 3, "--sets 3 9": 1, "--swaps": 0}).items():
+    for options, count in ({"--pairs": 3, "--sets 3": 1, "--swaps": 0}).items():
         assert main(["lesions", "shapes-resnet-8", "--count", "2", "--json", *options.split()]) == 0
-        assert len(json.loads(capsys.readouterr().out)["networks"][0]["results"]) == 1 + count
+        (found,) = json.loads(capsys.readouterr().out)["networks"]
+        assert len(found["results"]) == 1 + count and found["finding"].startswith("shapes-resnet-8 ")
     assert main(["lesions", *["shapes-resnet-8"] * 5]) == 2
     assert capsys.readouterr().err == "explorer: 5 networks are too many at once; 4 is the most.\n"
     assert main(["lesions", "shapes-resnet-8", "--count", "0"]) == 2
+    capsys.readouterr()
+    for names, most in ((["shapes-resnet-8"], "this network; 3"), (["shapes-resnet-8", "shapes-plain-8"], "1")):
+        assert main(["lesions", *names, "--sets", "1", "9"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("explorer: `--sets 9` is more than the blocks") and f"{most} is the most." in said
 
 
 @pytest.mark.parametrize("shortcut", ["identity", "projection"])

@@ -3,15 +3,17 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar, get_args
+
+import numpy as np
 
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import heading, notes_block, percent, table
 from explorer.experiments import changed_pictures, robust_accuracy
 from explorer.experiments.adversarial import LARGEST, STEP, STEPS, Attack, epsilon_of, epsilon_text
-from explorer.experiments.measurement import evenly, rows
+from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
 from explorer.labels import ATTACKS
 from explorer.training import choose_device
 from explorer.training.config import Device
@@ -93,7 +95,7 @@ def shift_picture(arguments: argparse.Namespace) -> CommandResult:
 
 
 def attack_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{NAME_HELP}; up to {robust_accuracy.MOST_NETWORKS}")
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{NAME_HELP}; up to {MOST_NETWORKS}")
     parser.add_argument(
         "--epsilon",
         default="1/255,2/255,4/255",
@@ -121,6 +123,7 @@ def attack_networks(arguments: argparse.Namespace) -> CommandResult:
         raise ValueError(f"`--count` must be 1 or more, received {arguments.count}.")
     device = choose_device(arguments.device)
     images = [inputs.labelled_images(inputs.checkpoint(name), arguments) for name in arguments.names]
+    _check_same_images(arguments.names, images)
     checkpoints = [each.checkpoint for each in images]
     notes = list(dict.fromkeys(note for each in images for note in each.notes))
     for checkpoint in checkpoints:
@@ -176,6 +179,22 @@ def attack_networks(arguments: argparse.Namespace) -> CommandResult:
     lines += [*table(header[:width], [row[:width] for row in table_rows]), "", *sentences]
     assumed = [note for entry in networks for note in entry.get("assumed", [])]
     return document, [*lines, *notes_block([*notes, *assumed])]
+
+
+def _check_same_images(names: Sequence[str], images: Sequence[inputs.LabelledImages]) -> None:
+    """Raises ValueError for networks whose test images have other sizes, renderings, labels or sources."""
+    first = images[0]
+    for name, each in zip(names[1:], images[1:], strict=True):
+        if each.class_names == first.class_names and all(
+            np.array_equal(a, b)
+            for a, b in ((each.split.images, first.split.images), (each.split.labels, first.split.labels))
+        ):
+            continue
+        sides = [" × ".join(map(str, data.split.images.shape[2:])) for data in (first, each)]
+        raise ValueError(
+            f"the test images of {names[0]} ({first.data}, {sides[0]}) and {name} ({each.data}, {sides[1]}) differ; "
+            "give `--data` that both see alike, or attack each alone."
+        )
 
 
 def _titles(names: list[str], titles: list[str]) -> list[str]:

@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from explorer.architectures import ArchitectureSpec
-from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
 from explorer.cli.experiments import followed
 from explorer.cli.formatting import notes_block, percent, table
-from explorer.experiments import lesions
-from explorer.experiments.lesions import Answers, Variant
-from explorer.experiments.measurement import evenly, rows
-
-MOST_NETWORKS = 4
-TIMES = 10  # random sets of each size
+from explorer.experiments import lesion_sentences, lesions
+from explorer.experiments.lesions import TIMES, Answers, Variant
+from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
 
 
 def lesions_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="NAME", help="up to four networks: pretrained ones or files")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help=f"up to {MOST_NETWORKS} networks: pretrained ones or files"
+    )
     parser.add_argument("--count", type=int, default=500, metavar="N", help="test images (default: 500)")
     inputs.add_labelled_images(parser)
     kinds = parser.add_mutually_exclusive_group()
@@ -40,16 +38,20 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
     documents: list[dict[str, Any]] = []
     lines: list[str] = []
     asked = [inputs.labelled_images(inputs.checkpoint(name), arguments) for name in arguments.names]
-    for name, (data, images, class_names, checkpoint, notes) in zip(arguments.names, asked, strict=True):
+    specs = [each.checkpoint.spec for each in asked]
+    changes = [_variants(arguments, spec, specs) for spec in specs]  # refused before any work is done
+    results: list[Answers] = []
+    for name, (data, images, class_names, checkpoint, notes), variants in zip(
+        arguments.names, asked, changes, strict=True
+    ):
         split = rows(images, evenly(len(images), arguments.count))
-        variants = _variants(arguments, checkpoint, [each.checkpoint.spec for each in asked])
         started = time.monotonic()
         found = followed(lesions.answers(checkpoint, split, class_names, variants))
         seconds = time.monotonic() - started
         whole = found.accuracies[0]
         table_rows = [_row(found, index) for index in range(len(variants) + 1)]
-        is_curve = not (arguments.pairs or arguments.sets or arguments.swaps)
-        text = lesions.finding(name, checkpoint.spec, found) if is_curve else ""
+        text = _finding(arguments, name, checkpoint.spec, found)
+        results.append(found)
         documents.append(
             {
                 "network": name,
@@ -76,19 +78,41 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
         lines += [f"{name}, {whole.n:,} test images of {data}, {seconds:.1f} s", ""]
         lines += table(("without", "accuracy", "95 % interval", "loss", "its standard error"), cells)
         lines += ["", text, *notes_block([*notes, *inputs.assumptions(checkpoint)]), ""]
-    return {"networks": documents}, lines[:-1]
+    is_curve = not (arguments.pairs or arguments.sets or arguments.swaps)
+    is_one_set = len({each.data for each in asked}) == 1  # else the networks answered other images
+    compared = lesion_sentences.comparison(arguments.names, results) if is_curve and is_one_set else ""
+    return {"networks": documents, "comparison": compared}, [*lines, compared] if compared else lines[:-1]
+
+
+def _finding(arguments: argparse.Namespace, name: str, spec: ArchitectureSpec, found: Answers) -> str:
+    if arguments.pairs:
+        return lesion_sentences.pairs_finding(name, found)
+    if arguments.sets:
+        return lesion_sentences.sets_finding(name, lesion_sentences.by_size(found))
+    if arguments.swaps:
+        return lesion_sentences.swaps_finding(name, found)
+    return lesion_sentences.finding(name, spec, found)
 
 
 def _variants(
-    arguments: argparse.Namespace, checkpoint: Checkpoint, specs: Sequence[ArchitectureSpec]
+    arguments: argparse.Namespace, spec: ArchitectureSpec, specs: Sequence[ArchitectureSpec]
 ) -> tuple[Variant, ...]:
-    if not lesions.blocks(checkpoint.spec):
-        raise ValueError(f"{checkpoint.spec.name} has no blocks that could be taken out.")
+    if not lesions.blocks(spec):
+        raise ValueError(f"{spec.name} has no blocks that could be taken out.")
     if arguments.pairs:
-        return lesions.pairs(checkpoint.spec)
+        return lesions.pairs(spec)
     if arguments.sets:
-        return lesions.random_sets(lesions.removable(specs), arguments.sets, TIMES, arguments.seed)
-    return lesions.swaps(checkpoint.spec) if arguments.swaps else lesions.single(checkpoint.spec)
+        among = lesions.removable(specs)
+        if not among:
+            raise ValueError("no block can be taken out of each of these networks; leave `--sets` out.")
+        if max(arguments.sets) > len(among):
+            networks = "each of these networks" if len(specs) > 1 else "this network"
+            raise ValueError(
+                f"`--sets {max(arguments.sets)}` is more than the blocks that can be taken out of {networks}; "
+                f"{len(among)} is the most."
+            )
+        return lesions.random_sets(among, arguments.sets, TIMES, arguments.seed)
+    return lesions.swaps(spec) if arguments.swaps else lesions.single(spec)
 
 
 def _row(found: Answers, index: int) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from explorer.cli import CommandResult, inputs
 from explorer.cli.experiments import NAME_HELP, followed
 from explorer.cli.formatting import notes_block, table
 from explorer.experiments import trust
-from explorer.experiments.measurement import evenly, rows
-
-MOST_NETWORKS = 4
+from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
 
 
 def trust_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,11 @@ All passes that share their first parts share the work: a pass without the tenth
 
 import itertools
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
+from threading import Lock
 
 import numpy as np
 import torch
@@ -24,12 +25,14 @@ from explorer.experiments import measurement
 from explorer.experiments.agreement import class_order, images_for
 from explorer.experiments.throughput import on_all_cores
 from explorer.intervals import Accuracy, accuracy
-from explorer.labels import listed
+from explorer.machine import cores
 from explorer.tracing import check_evaluation_mode
 
 USUAL = 500
 """Test images of the question that the app opens with, for which it ships the answers."""
-_BATCH_MACS = 2_000_000_000  # a tenth of a second on one core: Stop then takes effect soon
+TIMES = 10
+"""Random sets of each size that the app and the terminal take out."""
+_BATCH_MACS = 2_000_000_000  # of one pass, a tenth of a second on one core: Stop takes effect between two passes
 _BATCH_VALUES = 2**24  # of all outputs that are kept for a batch, 64 MB
 _LARGEST_BATCH = 64
 
@@ -93,41 +96,6 @@ def blocks(spec: ArchitectureSpec) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def finding(title: str, spec: ArchitectureSpec, found: Answers) -> str:
-    """What the curve of `single` blocks says of a network, in plain sentences."""
-    whole, *without = found.accuracies
-    if not without:
-        return f"No block of {title} can be taken out: each changes the shape, and nothing goes around it."
-    chance = 1 / spec.classes
-    places = [Intervention.parse(variant).place for variant in found.variants]
-    shares = [each.share for each in without]
-    worst = shares.index(min(shares))
-    text = f"{title} is right for {whole.share:.1%} of {found.n:,} images. "
-    if len(places) == 1:
-        text += f"Without {places[0]} it is right for {shares[0]:.1%}."
-    else:
-        text += (
-            f"Without one of {len(places)} blocks it is right for {np.median(shares):.1%} in the median, and for "
-            f"{shares[worst]:.1%} without {places[worst]}."
-        )
-    if at_chance := sum(each.low <= chance for each in without):
-        which = f"{at_chance} of these {len(places)} blocks" if len(places) > 1 else "it"
-        text += f" Without {which}, chance explains the accuracy as well ({chance:.1%})."
-    by_kind = {
-        kind: [share for place, share in zip(places, shares, strict=True) if (place in changing) == kind]
-        for changing in [{block.name for block in blocks(spec) if block.changes_shape}]
-        for kind in (True, False)
-    }
-    if all(by_kind.values()):
-        text += (
-            f" Blocks that change the shape cost {100 * (whole.share - np.mean(by_kind[True])):.1f} points on average, "
-            f"the others {100 * (whole.share - np.mean(by_kind[False])):.1f}."
-        )
-    if fixed := [block.name for block in blocks(spec) if block.reason]:
-        text += f" Nothing goes around {listed(fixed)}, which change the shape, so they cannot be taken out."
-    return text
-
-
 def single(spec: ArchitectureSpec) -> tuple[Variant, ...]:
     """The network without each of the blocks that can be taken out."""
     return tuple((_off(block.name),) for block in blocks(spec) if not block.reason)
@@ -136,32 +104,6 @@ def single(spec: ArchitectureSpec) -> tuple[Variant, ...]:
 def pairs(spec: ArchitectureSpec) -> tuple[Variant, ...]:
     """Without each two of them."""
     return tuple((*a, *b) for a, b in itertools.combinations(single(spec), 2))
-
-
-def comparison(titles: Sequence[str], found: Sequence[Answers]) -> str:
-    """What one block of each of two networks costs, in a plain sentence; "" for other numbers of networks, or without a
-    block."""
-    if len(found) != 2 or not all(each.variants for each in found):
-        return ""
-    costs = [100 * (each.accuracies[0].share - np.median([a.share for a in each.accuracies[1:]])) for each in found]
-    firsts = [
-        [a.share for text, a in zip(each.variants, each.accuracies[1:], strict=True) if _is_first(text)]
-        for each in found
-    ]
-    text = (
-        f"In the median one block costs {titles[0]} {costs[0]:.1f} points and {titles[1]} {costs[1]:.1f} "
-        f"(n = {found[0].n:,})."
-    )
-    said = [
-        f"{title} is right for {listed([f'{share:.1%}' for share in shares])}"
-        for title, shares in zip(titles, firsts, strict=True)
-        if shares
-    ]
-    return f"{text} Without the first block of one stage, {listed(said)}." if said else text
-
-
-def _is_first(text: str) -> bool:
-    return Intervention.parse(text).place.rpartition(".")[2] == "0"
 
 
 def removable(specs: Sequence[ArchitectureSpec]) -> tuple[str, ...]:
@@ -192,7 +134,12 @@ def swaps(spec: ArchitectureSpec) -> tuple[Variant, ...]:
 
 
 def passes(spec: ArchitectureSpec, variants: Sequence[Variant]) -> float:
-    """What `answers` computes for an image, in passes of the untouched network: a variant begins at its first place."""
+    """What `answers` computes for an image, in passes of the untouched network."""
+    return sum(_costs(spec, variants))
+
+
+def _costs(spec: ArchitectureSpec, variants: Sequence[Variant]) -> list[float]:
+    """1 for the untouched network, then the share of a pass of each variant, which begins at its first place."""
     macs = [(layer.name, layer.macs) for layer in describe(spec).layers]
     total = sum(each for _, each in macs) or 1
     before, behind = 0, dict[str, float]()
@@ -200,7 +147,7 @@ def passes(spec: ArchitectureSpec, variants: Sequence[Variant]) -> float:
         behind.setdefault(spec.block_of(name) or name, 1 - before / total)
         before += each
     starts = [[behind.get(spec.block_of(each.place) or each.place, 1.0) for each in variant] for variant in variants]
-    return 1 + sum(max(each) for each in starts)
+    return [1.0, *(max(each) for each in starts)]
 
 
 def _off(block: str) -> Intervention:
@@ -217,8 +164,8 @@ def answers(
     """The answers of the untouched network and of each of `variants` for all of `split`, whose labels count
     `class_names`.
 
-    Yields (fraction done, None) after every batch and ends with (1.0, the answers). `threads` are those of
-    `on_all_cores`. A generator that is closed stops after the batches that are being computed.
+    Yields (fraction done, None) after every pass of a batch and ends with (1.0, the answers). `threads` are those of
+    `on_all_cores`. A generator that is closed stops after the passes that are being computed.
 
     Raises ValueError for a network in training mode, other classes, a split without images, an intervention that does
     not fit, or logits that are not finite.
@@ -233,27 +180,50 @@ def answers(
     predicted = np.empty((1 + len(variants), len(split)), np.int64)
     losses = np.empty(predicted.shape, np.float32)
     size = batch_size(checkpoint.spec)
+    if network.device.type != "cpu":
+        threads = 1
 
-    def one(start: int) -> None:
-        part = slice(start, min(start + size, len(split)))
+    def one(batch: _Batch) -> None:
+        part = slice(batch.start, batch.start + size)
+        with batch.lock, torch.no_grad():
+            if batch.passes is None:
+                images = images_for(checkpoint, split.images[part])
+                batch.passes = enumerate(_passes(network, images, variants))
+            row, logits = next(batch.passes)
+            logits = logits[:, order].cpu()
+            if row == len(variants):
+                batch.passes = None  # and with it the outputs that the passes share
+        if row == 0 and not logits.isfinite().all():
+            raise ValueError("the network's logits are not finite for some images; choose other weights.")
+        predicted[row, part] = logits.argmax(1).numpy()
+        scaled = logits.double() / checkpoint.spec.temperature
         labels = torch.from_numpy(split.labels[part].copy())
-        with torch.no_grad():
-            images = images_for(checkpoint, split.images[part])
-            for row, logits in enumerate(_passes(network, images, variants)):
-                logits = logits[:, order].cpu()
-                if row == 0 and not logits.isfinite().all():
-                    raise ValueError("the network's logits are not finite for some images; choose other weights.")
-                predicted[row, part] = logits.argmax(1).numpy()
-                scaled = logits.double() / checkpoint.spec.temperature
-                losses[row, part] = F.cross_entropy(scaled, labels, reduction="none").numpy()
+        losses[row, part] = F.cross_entropy(scaled, labels, reduction="none").numpy()
 
-    starts = range(0, len(split), size)
-    threads = threads if network.device.type == "cpu" else 1
-    with closing(on_all_cores((partial(one, start) for start in starts), threads)) as batches:
-        for done, _ in enumerate(batches, start=1):
-            if done < len(starts):
-                yield done / len(starts), None
+    jobs = list(_jobs(range(0, len(split), size), _costs(checkpoint.spec, variants), threads or cores()))
+    done, total = 0.0, sum(cost for _, cost in jobs)
+    with closing(on_all_cores((partial(one, batch) for batch, _ in jobs), threads)) as results:
+        for (_, cost), _ in zip(jobs, results, strict=True):
+            done += cost
+            yield min(0.999, done / total), None
     yield 1.0, Answers(tuple(map(as_text, variants)), split.labels, predicted, losses)
+
+
+@dataclass(eq=False)
+class _Batch:
+    """The images from `start` on. Its passes share their first outputs, so one thread at a time takes the next one."""
+
+    start: int
+    lock: Lock = field(default_factory=Lock)
+    passes: Iterator[tuple[int, Tensor]] | None = None
+
+
+def _jobs(starts: Sequence[int], costs: Sequence[float], threads: int) -> Iterator[tuple[_Batch, float]]:
+    """The passes of those `costs` of every batch. As many batches as there are threads take turns, so that threads
+    seldom wait for each other and no more outputs are kept."""
+    for first in range(0, len(starts), max(1, threads)):
+        batches = [_Batch(start) for start in starts[first : first + max(1, threads)]]
+        yield from ((batch, cost) for cost in costs for batch in batches)
 
 
 def result_key(digests: Sequence[str], content: str, n: int, removed: str, owner: str = "") -> str:

@@ -16,6 +16,8 @@ from explorer.experiments.cam_metrics import ObjectShares, Target
 from explorer.experiments.similarity import Similarity
 
 RESULTS: dict[str, type[Any]] = {"said": Predictions, "cka": Similarity, "shares": ObjectShares}
+MOST_NETWORKS = 4
+"""That one experiment measures side by side."""
 MOST = {"cka": 500, "shares": 500}
 """Images that a measurement takes by itself: Grams grow with the square of their number, and a Grad-CAM has a pass of
 its own for each image. Predictions take all; shares take all where a user asks."""

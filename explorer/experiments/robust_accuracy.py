@@ -23,10 +23,9 @@ from explorer.experiments.adversarial import (
     uphill,
 )
 from explorer.experiments.changed_pictures import probabilities_of, seen_by
+from explorer.experiments.measurement import MOST_NETWORKS
 from explorer.experiments.throughput import on_all_cores
 from explorer.intervals import Accuracy, accuracy
-
-MOST_NETWORKS = 4
 
 
 @dataclass(frozen=True)

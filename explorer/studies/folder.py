@@ -16,7 +16,7 @@ from explorer.machine import cores
 from explorer.runs import ID, OWNER, Run, data_folder
 from explorer.runs.locks import is_held
 from explorer.runs.log import Event, read
-from explorer.studies.study import MAX_RUNS, Cell, Study, Trial
+from explorer.studies.study import Cell, Study, Trial
 
 TrialState = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "interrupted"]
 StudyState = Literal["new", "running", "paused", "finished", "stopped", "failed", "interrupted"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -50,7 +49,7 @@ def offer(plan: Plan, page: str, is_asked: bool, ask: Callable[[], None]) -> Non
     if not plan.seconds:
         if plan.again:
             key, work, seconds = plan.again
-            long_task(key, "Measure again", work, partial(_run_anew, key), seconds=seconds)
+            _measure(key, "Measure again", work, seconds)
         return
     started = f"{page}_started"
     starts = is_asked and plan.seconds <= STARTS_BY_ITSELF and st.session_state.get(started) != plan.key
@@ -62,13 +61,19 @@ def offer(plan: Plan, page: str, is_asked: bool, ask: Callable[[], None]) -> Non
     if starts:
         st.session_state[started] = plan.key
     st.caption(f"This takes {plan.cost}.")
-    drawn = partial(_run_anew, plan.key)
-    long_task(plan.key, "Measure", plan.work, drawn, seconds=plan.seconds, start=starts, on_click=begin)
+    _measure(plan.key, "Measure", plan.work, plan.seconds, start=starts, on_click=begin)
 
 
-def _run_anew(key: str, _: object) -> None:
-    session().results.remove(key)  # what was measured is kept network by network
-    st.rerun()
+def _measure(key: str, label: str, work: Callable[[], TaskSteps[Any]], seconds: float, **options: Any) -> None:
+    """A task whose work keeps its results itself, network by network. The task's own result only says that it ended,
+    under a key that no result of a network has: with one network both may have the same words."""
+    task = f"task/{key}"
+
+    def run_anew(_: object) -> None:
+        session().results.remove(task)
+        st.rerun()
+
+    long_task(task, label, work, run_anew, seconds=seconds, **options)
 
 
 def show_limits(limits: Sequence[str]) -> None:

@@ -8,8 +8,7 @@ import streamlit as st
 
 from explorer import figures, stored_results
 from explorer.architectures import ArchitectureSpec, Intervention, describe
-from explorer.architectures.interventions import parse_all
-from explorer.experiments import lesions, measurement
+from explorer.experiments import lesion_sentences, lesions, measurement
 from explorer.experiments.lesions import Answers, Variant
 from explorer.figures import Chart, Part, Table
 from explorer.figures.lesions import Span
@@ -32,7 +31,6 @@ REMOVED: dict[Removed, str] = {
 }
 AXES: dict[Removed, str] = {"single": "block that is left out", "swaps": "block that changes places with the next one"}
 SIZES = (1, 2, 3, 5, 8, 13, 21)  # of the random sets
-TIMES = 10  # sets of each size
 
 
 def question() -> Question:
@@ -60,7 +58,7 @@ def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None
         REMOVED,
         prefix="experiments",
         change=update_state,
-        help=f"Random sets: up to {TIMES} of each size, of blocks that each network can do without.",
+        help=f"Random sets: up to {lesions.TIMES} of each size, of blocks that each network can do without.",
     )
 
 
@@ -69,7 +67,7 @@ def variants(removed: Removed, spec: ArchitectureSpec, among: Sequence[str]) -> 
     if removed == "pairs":
         return lesions.pairs(spec)
     if removed == "sets":
-        return lesions.random_sets(among, SIZES, TIMES)
+        return lesions.random_sets(among, SIZES, lesions.TIMES)
     return lesions.swaps(spec) if removed == "swaps" else lesions.single(spec)
 
 
@@ -221,9 +219,12 @@ def _answer(state: ExperimentsState, networks: Sequence[AskedNetwork], found: Ma
     if state.removed == "pairs":
         return [part for each in asked for part in _pairs(each, found[each.name])]
     if state.removed == "sets":
-        lines = [(each.series, _by_size(found[each.name])) for each in asked]
-        text = f"The line is the median of up to {TIMES} random sets, the band all of them. n = {n:,}."
-        sentences = [_sets_sentence(each.chosen.title, sizes) for each, (_, sizes) in zip(asked, lines, strict=True)]
+        lines = [(each.series, lesion_sentences.by_size(found[each.name])) for each in asked]
+        text = f"The line is the median of up to {lesions.TIMES} random sets, the band all of them. n = {n:,}."
+        sentences = [
+            lesion_sentences.sets_finding(each.chosen.title, sizes)
+            for each, (_, sizes) in zip(asked, lines, strict=True)
+        ]
         return [*sentences, Chart(figures.sets_chart(lines, chance), "Accuracy without k blocks", text)]
     curves = [(each.series, *_by_place(found[each.name])) for each in asked]
     places = figures.all_places([[block.name for block in lesions.blocks(_spec(each))] for each in asked])
@@ -234,14 +235,17 @@ def _answer(state: ExperimentsState, networks: Sequence[AskedNetwork], found: Ma
     figure = figures.lesion_chart(curves, places, AXES[state.removed], chance)
     title = "Accuracy without each block" if state.removed == "single" else "Accuracy with two blocks swapped"
     if state.removed == "single":
-        sentences = [lesions.finding(each.chosen.title, _spec(each), found[each.name]) for each in asked]
+        titles = [each.chosen.title for each in asked]
+        sentences = [
+            lesion_sentences.comparison(titles, [found[each.name] for each in asked]),
+            *(lesion_sentences.finding(each.chosen.title, _spec(each), found[each.name]) for each in asked),
+        ]
     else:
-        sentences = [_swaps_sentence(each.chosen.title, found[each.name]) for each in asked]
+        sentences = [lesion_sentences.swaps_finding(each.chosen.title, found[each.name]) for each in asked]
     losses = [(each.series, *_by_place(found[each.name], of_loss=True)) for each in asked]
     words = "The mean cross-entropy on the same images; the lines up and down are one standard error."
     drawn = Chart(figures.lesion_loss_chart(losses, places, AXES[state.removed]), "Loss", words)
-    compared = [lesions.comparison([each.chosen.title for each in asked], [found[each.name] for each in asked])]
-    return [*filter(None, compared), *sentences, Chart(figure, title, text), drawn, *_losses(asked, found)]
+    return [*filter(None, sentences), Chart(figure, title, text), drawn, *_losses(asked, found)]
 
 
 def _spec(network: AskedNetwork) -> ArchitectureSpec:
@@ -259,58 +263,15 @@ def _by_place(found: Answers, of_loss: bool = False) -> tuple[Span, dict[str, Sp
     return whole, dict(zip(places, others, strict=True))
 
 
-def _by_size(found: Answers) -> dict[int, list[float]]:
-    sizes: dict[int, list[float]] = {0: [found.accuracies[0].share]}
-    for text, accuracy in zip(found.variants, found.accuracies[1:], strict=True):
-        sizes.setdefault(len(parse_all(text)), []).append(accuracy.share)
-    return sizes
-
-
 def _pairs(network: AskedNetwork, found: Answers) -> list[Part]:
-    of_pairs = {}
-    for text, accuracy in zip(found.variants, found.accuracies[1:], strict=True):
-        first, second = (each.place for each in parse_all(text))
-        of_pairs[first, second] = accuracy
     title = network.chosen.title
-    if not of_pairs:
-        return [f"{title} has no two blocks that could be left out together."]
-    worst = min(of_pairs, key=lambda pair: of_pairs[pair].share)
-    middle = float(np.median([each.share for each in of_pairs.values()]))
-    sentence = (
-        f"{title} is right for {found.accuracies[0].share:.1%} of {found.n:,} images. Without two blocks it is right "
-        f"for {middle:.1%} in the median, and for {of_pairs[worst].share:.1%} without {worst[0]} and {worst[1]}."
-    )
+    sentence = lesion_sentences.pairs_finding(title, found)
+    if not found.variants:
+        return [sentence]
+    accuracies = {pair: found.accuracies[row] for pair, row in lesion_sentences.of_pairs(found).items()}
     places = [block.name for block in lesions.blocks(_spec(network)) if not block.reason]
-    figure = figures.pairs_chart(of_pairs, places, title)
+    figure = figures.pairs_chart(accuracies, places, title)
     return [sentence, Chart(figure, f"Accuracy of {title} without two blocks", f"n = {found.n:,} images.")]
-
-
-def _sets_sentence(title: str, sizes: Mapping[int, Sequence[float]]) -> str:
-    whole, last = sizes[0][0], max(sizes)
-    if not last:
-        return f"{title} has no blocks that each of these networks can do without."
-    middles = {size: float(np.median(shares)) for size, shares in sizes.items()}
-    half = next((size for size in sorted(middles) if middles[size] < whole / 2), None)
-    end = (
-        f"With {half} it has lost half of its accuracy."
-        if half
-        else f"With {last} it still has more than half of its accuracy."
-    )
-    return (
-        f"{title} is right for {whole:.1%} with all blocks, and for {middles[last]:.1%} without {last} of them. {end}"
-    )
-
-
-def _swaps_sentence(title: str, found: Answers) -> str:
-    whole, *swapped = found.accuracies
-    if not swapped:
-        return f"{title} has no two neighbouring blocks of one shape."
-    shares = [each.share for each in swapped]
-    place = Intervention.parse(found.variants[shares.index(min(shares))])
-    return (
-        f"{title} is right for {whole.share:.1%} of {found.n:,} images. With two neighbouring blocks swapped it is "
-        f"right for {np.median(shares):.1%} in the median, for {min(shares):.1%} with {place.place} and {place.other}."
-    )
 
 
 def _losses(networks: Sequence[AskedNetwork], found: Mapping[str, Answers]) -> list[Part]:

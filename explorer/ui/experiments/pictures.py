@@ -57,10 +57,11 @@ def shift_question() -> Question:
 def dial_question() -> Question:
     return Question(
         title="How does the answer follow a change of the image?",
-        method="One dial goes through its range, and both networks see the very same images.",
+        method="One dial goes through its range. Networks whose inputs have one size and one rendering see the very "
+        "same images.",
         limits=(
             "This is one image, n = 1; a curve over many images would be smoother.",
-            "The networks were trained on images that were neither turned nor blurred, so much of this is new to them.",
+            "What the dial makes may be unlike the images of the training.",
         ),
         controls=_dial_controls,
         plan=_plan_dial,
