@@ -162,10 +162,14 @@ def distances(before: Trace, after: Trace) -> dict[str, float]:
     found = {}
     for layer in after.layers:
         if layer.name in before.names:
-            values = before[layer.name].activation
-            size = magnitude(values)
-            found[layer.name] = magnitude(layer.activation - values) / size if size else np.nan
+            found[layer.name] = relative_distance(before[layer.name].activation, layer.activation)
     return found
+
+
+def relative_distance(before: np.ndarray, after: np.ndarray) -> float:
+    """|after - before| / |before|, Euclidean over all values. NaN where `before` is 0 everywhere."""
+    size = magnitude(before)
+    return magnitude(after - before) / size if size else float("nan")
 
 
 def top_classes(trace: Trace, count: int = 5) -> list[tuple[int, float]]:

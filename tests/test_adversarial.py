@@ -19,10 +19,12 @@ from explorer.datasets import Split
 from explorer.experiments.adversarial import (
     LARGEST,
     Attack,
+    attack_by_steps,
     attack_picture,
     epsilon_of,
     epsilon_text,
     perturb,
+    perturb_by_steps,
     picture_sentences,
     start,
     step,
@@ -157,6 +159,22 @@ def test_threads_share_the_network_and_leave_it_as_it_was() -> None:
     assert len({each.perturbed.tobytes() for each in found}) == 2
     assert state_of(asked.network) == before
     assert all(parameter.grad is None for parameter in asked.network.parameters())
+
+
+def test_an_attack_stops_after_every_pass_and_ends_with_the_picture() -> None:
+    asked = [KINDS["residual"], KINDS["plain"]]
+    attack = Attack(LARGEST, 5)
+    fractions, found = zip(*attack_by_steps(asked, PIXELS, attack, least=True), strict=True)
+    assert len(fractions) == 1 + attack.passes + len(asked) + 2, "the clean pass, the steps, each network, both results"
+    assert list(fractions) == sorted(fractions) and fractions[0] > 0 and fractions[-1] == 1
+    assert found[-1] is not None and not any(found[:-1])
+    least = int(found[-1].networks[0].before.argmin())
+    expected = attack_picture(asked, PIXELS, attack, target=least)
+    assert found[-1].target == least and found[-1].perturbed.tobytes() == expected.perturbed.tobytes()
+    clean, classes = clean_of(asked[0], 2), np.zeros(2, np.int64)
+    steps = [*perturb_by_steps(asked[0], clean, classes, attack)]
+    assert len(steps) == 5 and len({each.tobytes() for each in steps}) == 5
+    assert steps[-1].tobytes() == perturb(asked[0], clean, classes, attack).tobytes()
 
 
 # --- one picture and several networks ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from explorer.architectures.interventions import block_shapes, parse_all
 from explorer.attribution import saliency
 from explorer.experiments.arithmetic import PROBABILITIES, Arithmetic, arithmetic, effective_field, layer_pass
 from explorer.experiments.arithmetic.operations import explain
+from explorer.experiments.arithmetic.step import Term
 from explorer.presets import cifar
 from explorer.tracing import EVERYTHING, Trace, trace
 from tests.fuzz.laws import check_sentence
@@ -171,7 +173,30 @@ def test_an_operator_without_a_readable_arithmetic_says_so(operator: str):
     found = arithmetic(network, picture(network), "op", (0,) * len(describe(network.spec)["op"].output_shape))
     name = {"GlobalLpPool": "ReduceLp"}.get(operator, operator)  # as it is read
     assert found.steps[-1].formula == f"{name} has no arithmetic that one line can show."
-    assert found.difference is None
+    assert found.difference is None and found.check == "Nothing here can be recomputed."
+
+
+def test_the_check_states_the_bound_and_gives_rounding_as_the_reason_only_where_it_is_one(resnet: Network) -> None:
+    found = arithmetic(resnet, picture(resnet), "stages.0.0.conv1", (1, 2, 3))
+    (step,) = found.steps
+    said = "Recomputed from these numbers in float64: largest difference "
+    share = " (as a share of the value where that is above 1)"
+    assert found.check == f"{said}{found.difference:.2g}{share}, within 1e-5."
+    assert step.window is not None and step.window.products is not None and step.value is not None
+    size = np.abs(step.window.products).sum() + sum(abs(term.value) for term in step.terms)
+    assert step.rounding == pytest.approx(size * 2**-23)
+
+    def checked(value: float, computed: float, **changes: Any) -> str:
+        other = replace(step, value=value, computed=computed, **changes)
+        return replace(found, value=value, steps=(other,)).check
+
+    assert checked(3.0, 3.01) == f"{said}0.0033{share}, above 1e-5.", "no rounding of these summands"
+    large = (Term("branch", 1e6), Term("shortcut", -1e6))
+    sums: dict[str, Any] = {"operation": "residual sum", "window": None, "terms": large}
+    assert checked(0.1, 0.2, **sums) == f"{said}0.1{share}, above 1e-5; float32 rounds sums of numbers this large."
+    assert checked(0.1, 0.5, **sums) == f"{said}0.4{share}, above 1e-5.", "it rounds by 0.24 at most"
+    assert checked(0.1, 0.2, **{**sums, "operation": "batch norm"}) == f"{said}0.1{share}, above 1e-5."
+    assert checked(0.1, float("nan"), **sums).endswith("above 1e-5.")
 
 
 def test_a_convolution_worked_out_by_hand():

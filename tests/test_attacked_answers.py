@@ -2,7 +2,9 @@
 
 import html
 import io
+from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,20 @@ from hypothesis import strategies as st
 
 from driving.messages import unpack
 from explorer import checkpoints
-from explorer.architectures import Intervened
+from explorer.architectures import Intervened, describe
 from explorer.architectures.interventions import parse_all
 from explorer.checkpoints import Checkpoint
-from explorer.experiments.adversarial import AimedAttack, attack_picture
+from explorer.experiments.adversarial import AimedAttack, Attack, aim, attack_picture
 from explorer.images import Dials, change, normalise
+from explorer.presets import PRESETS
 from explorer.tracing import Trace, trace
+from explorer.ui.api import explain as api
 from explorer.ui.api.explain import ExploreSession, RequestError, arrays, explain, view_report
+from explorer.ui.services import inference
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import own_image, sample_pixels
 from explorer.ui.services.offered_networks import OfferedNetworks
+from explorer.ui.services.slots import Slots
 from tests.test_adversarial import KINDS, SPEC
 from tests.test_explain import NAMES, VIEW, session
 from tests.test_tracing import shaken
@@ -161,6 +167,99 @@ def test_arrays_and_the_report_are_of_the_attacked_pass() -> None:
     text = html.unescape(view_report(own, asked).decode())
     assert all(sentence in text for sentence in header["attack"]["sentences"])
     assert "the change × 10" in text and "FGSM within 4/255 against ResNet-20" in text
+
+
+def test_each_step_has_a_slot_of_its_own_and_a_newer_view_ends_the_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, steps = session(), []
+    own.latest = 7
+
+    def watched(*positional: Any, **named: Any) -> Iterator[Any]:
+        for step in aim(*positional, **named):
+            assert not inference.INFERENCE_SLOTS.free, "the step has the only slot"
+            steps.append(step)
+            own.latest += len(steps) == 3  # as a newer request does
+            yield step
+            assert len(steps) < 3, "no step after it"
+
+    monkeypatch.setattr(inference, "INFERENCE_SLOTS", Slots(1))
+    monkeypatch.setattr(inference, "aim", watched)
+    view = VIEW | {"attack": "epsilon4_steps10"}
+    with pytest.raises(RequestError) as caught:
+        explain(own, view, number=7)
+    assert caught.value.code == "superseded" and len(steps) == 3
+    assert inference.INFERENCE_SLOTS.free == 1
+    state = AppState(layers="main", attack="epsilon4_steps10")
+    subject = own_image(state)
+    assert subject is not None
+    newer = replace(state, attack="epsilon8"), subject, NAMES
+    steps.clear()
+
+    class Now:
+        """An executor that works at once; another view is wanted from the second step on."""
+
+        def submit(self, run: Any, *given: Any) -> None:
+            *rest, go_on = given
+
+            def meanwhile() -> None:
+                if len(steps) == 2:
+                    own.want(*newer)
+                go_on()
+
+            with pytest.raises(RequestError, match="newer"):
+                run(*rest, meanwhile)
+
+    monkeypatch.setattr(api, "_AHEAD", Now())
+    own.run_ahead(state, subject, NAMES)
+    assert len(steps) == 2
+    monkeypatch.undo()
+    header, _ = answer(own, attack="epsilon4_steps10")
+    assert header["attack"]["change"], "what ended is no result, and is made when it is asked for again"
+
+
+def test_an_attack_too_long_for_a_live_view_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    macs = describe(NETWORKS[0].spec).macs
+    monkeypatch.setattr(inference, "MOST_ATTACK_MACS", 3 * macs * 12)
+    header, _ = answer(attack="epsilon4_steps100")
+    assert header["attack"]["change"] is header["distance"] is None
+    (said,) = header["attack"]["sentences"]
+    assert said.startswith("PGD of 100 steps within 4/255 against plain-20 takes too long for a live view; choose ")
+    assert said.endswith("at most 12 steps, or measure it on Experiments. So the image is not attacked.")
+    for text in ("epsilon4_steps12", "epsilon4"):
+        assert answer(attack=text)[0]["attack"]["change"]
+    monkeypatch.setattr(inference, "MOST_ATTACK_MACS", 1)
+    assert "choose FGSM, or" in answer(attack="epsilon4_steps2")[0]["attack"]["sentences"][0]
+    assert answer(attack="epsilon4")[0]["attack"]["change"]
+
+
+@pytest.mark.parametrize("steps", [0, 10, 100])
+def test_the_steps_that_the_page_offers_are_short_enough_on_large_presets(steps: int) -> None:
+    for name in ("resnet-110", "imagenet-resnet-50", "imagenet-resnet-152", "vgg-19"):
+        network: Any = SimpleNamespace(checkpoint=SimpleNamespace(spec=PRESETS[name].spec), title=name)
+        assert bool(inference.too_long(network, Attack(4 / 255, steps))) == (steps == 100 and name != "resnet-110")
+
+
+def test_a_refused_attack_is_tried_once_and_the_raw_numbers_are_those_of_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second network cannot be attacked; alone, the first one could be."""
+    sure = replace(small(), class_names=("ant",), network=shaken(replace(SPEC, classes=1)))
+    own, tried = session(), []
+    labels = {"rgb": "rgb", "one": "one"}
+    own.offered = OfferedNetworks({"rgb": small, "one": lambda: sure}, labels, "light")
+
+    def watched(*given: Any, **named: Any) -> Iterator[Any]:
+        tried.append(given)
+        return aim(*given, **named)
+
+    monkeypatch.setattr(inference, "aim", watched)
+    asked = VIEW | {"networks": ["rgb", "one"], "attack": "epsilon4_second", "layer": "stages.0.0"}
+    header, _ = answer(own, **asked)
+    assert header["attack"]["change"] is None
+    with np.load(io.BytesIO(arrays(own, asked | {"of": "rgb"}))) as found:
+        assert "attack" not in found
+        clean = io.BytesIO(arrays(own, asked | {"of": "rgb", "attack": ""}))
+        assert found["activations/stages.0.0"].tobytes() == np.load(clean)["activations/stages.0.0"].tobytes()
+    assert len(tried) == 1
 
 
 aimed = st.builds(

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.ui import bar, streamlit_internals
+from explorer.ui.explore import controls
 from explorer.ui.services.explore_state import AppState
 
 PAGES = ("explore", "compare", "gradients", "build", "models", "class")
@@ -124,6 +125,31 @@ def test_a_network_is_used_as_one_of_the_pair(
     app.query_params["model"] = name
     app.run()
     assert not app.exception and app.query_params == {"model": name, **expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "attack"),
+    [("shapes-plain-56", "epsilon4_steps10_second_target3"), ("cifar10jpeg-plain-8", "epsilon4_steps10_second")],
+)
+def test_the_class_of_an_attack_stays_with_the_classes(name: str, attack: str) -> None:
+    pair = {"attack": "epsilon4_steps10_second_target3"}
+    app = AppTest.from_string(
+        f"from explorer.ui.session import session\nsession().pair = {pair!r}\n"
+        + USED % (name, "first")
+        + "\nimport streamlit as st\nst.text(session().pair['attack'])",
+        default_timeout=60,
+    ).run()
+    assert not app.exception and app.text[-1].value == attack
+
+
+def test_the_page_of_a_unit_is_that_of_the_pair_with_what_is_changed_of_it() -> None:
+    pair = {"first": "shapes-plain-8", "second": "shapes-resnet-8"}
+    state = AppState.from_query({**pair, "tab": "block", **CHANGED})
+    query = controls.unit_query(state, {"layer": "stages.1.0", "channel": 3, "network": 1})
+    assert query is not None and query == bar.of_query("explore", state.to_query()) | {
+        "question": "unit", "layer": "stages.1.0", "channel": "3", "network": "second",
+    }  # fmt: skip
+    assert CHANGED.items() <= bar.of_query("experiments", query).items(), "Explore by the menu has them from there"
 
 
 VIEW = """

@@ -1,5 +1,5 @@
 """The geometry of gradients: noise against theory, gradients and sizes against an independent computation, paths that
-add up to the whole gradient, and sentences of made-up numbers."""
+add up to the whole gradient."""
 
 import itertools
 import json
@@ -22,11 +22,11 @@ from explorer.experiments import gradient_geometry as geometry
 from explorer.experiments.gradient_geometry import BlockSizes, PathSizes, Shattering, paths, shattering, verdicts
 from explorer.experiments.gradient_geometry.blocks import block_sizes, with_sums
 from explorer.experiments.gradient_geometry.measurement import specs_of
+from explorer.experiments.gradient_geometry.names import names_of
 from explorer.experiments.gradient_geometry.passes import LARGER, NORMED, initial_network
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.experiments.gradient_geometry.widths import widened, width
 from explorer.experiments.stored_gradients import drawn_batch
-from explorer.intervals import mean
 
 BATCH = drawn_batch(shapes.Drawn(16))
 SPEC = ArchitectureSpec((Stage(2, 4), Stage(1, 8, 2)), stem=Stem(4), input_shape=(3, 16, 16))
@@ -148,6 +148,31 @@ def test_the_branch_behind_a_norm_has_size_1_and_counts_are_those_of_the_rule() 
     assert found.shortcut[0] == pytest.approx(math.sqrt(0.5), rel=0.1)
 
 
+def test_a_plain_stage_begins_the_count_again() -> None:
+    stages = [Stage(2, 4), Stage(2, 4, shortcut="none"), Stage(2, 8), Stage(1, 8, shortcut="none"), Stage(2, 8)]
+    found = block_sizes(with_sums(replace(SPEC, stages=tuple(stages)), 0, BATCH))
+    np.testing.assert_allclose(found.counts, [1, 2, 4 / 8, 4 / 8 + 1, 1, 2])
+    # The path of a plain block is as large as that of a stem: a ReLU leaves half of the mean square of its norm.
+    np.testing.assert_allclose(found.shortcut[[0, 4]], math.sqrt(0.5), rtol=0.1)
+    np.testing.assert_allclose(found.shortcut[2], math.sqrt(0.5 * 4 / 8), rtol=0.1)
+
+
+@pytest.mark.parametrize("start", ["gain", "gamma"])
+def test_branches_that_start_at_0_have_no_size(start: Any) -> None:
+    spec = replace(SPEC, branch_start=start)
+    found = block_sizes(with_sums(spec, 0, BATCH))
+    assert not found.branch.any() and (found.shortcut > 0).all() and math.isnan(found.power)
+    (text,) = verdicts.sentences("blocks", [MeasuredGeometry(spec, "R", (0,), (found,))])
+    assert text.startswith("The branches of R are 0 by construction (") and "first block" not in text
+    lengths = PathSizes(np.array([1.0, 0, 0, 0]))
+    (text,) = verdicts.sentences("paths", [MeasuredGeometry(spec, "R", (0,), (lengths,))])
+    assert text.startswith("By construction all gradient of R goes past the branches, which are 0 (")
+    (_, name) = names_of([SPEC, spec])
+    assert verdicts.sentences("blocks", [MeasuredGeometry(spec, name, (0,), (found,))]) == [
+        f"The branches of {name} are 0 by construction."
+    ]
+
+
 def test_the_power_of_a_root_is_a_half() -> None:
     counts = np.arange(1.0, 9)
     assert BlockSizes(("b",) * 8, counts, 3 / np.sqrt(counts), np.ones(8)).power == pytest.approx(-0.5)
@@ -247,107 +272,6 @@ def test_a_wider_network_has_more_channels_and_nothing_else() -> None:
     assert [stage.channels for stage in twice.stages] == [8, 16] and twice.stem == Stem(8)
     assert widened(twice, 0.5) == SPEC and width(widened(SPEC, 0.1)) == 1
     assert [width(spec) for spec in specs_of("widths", [SPEC])] == [1, 2, 4, 8]
-
-
-# --- sentences --------------------------------------------------------------------------------------------------------
-
-
-def test_the_interval_of_a_mean_is_that_of_student() -> None:
-    found = mean([1.0, 2.0, 3.0])
-    assert (found.value, found.high - 2, found.n) == (2, pytest.approx(4.302653 / math.sqrt(3)), 3)
-    assert math.isnan(mean([1.0]).low) and mean([1.0]).sign == 0
-    for n in (2, 5, 31):  # 97.5 % of the density lie below the quantile
-        deviation = math.sqrt(n / (n - 1)) if n % 2 == 0 else 1.0
-        values = [1.0, -1.0] * (n // 2) + [0.0] * (n % 2)
-        quantile = (mean(values).high - mean(values).value) * math.sqrt(n) / deviation
-        x = np.linspace(-2000, quantile, 2_000_001)
-        density = (1 + x**2 / (n - 1)) ** (-n / 2)
-        density *= math.gamma(n / 2) / math.gamma((n - 1) / 2) / math.sqrt((n - 1) * math.pi)
-        assert np.trapezoid(density, x) == pytest.approx(0.975, abs=4e-4)
-    with pytest.raises(ValueError, match="one number or more"):
-        mean([])
-
-
-def measured(spec: ArchitectureSpec, name: str, *neighbours: float) -> MeasuredGeometry:
-    results = tuple(
-        Shattering(np.array([1.0, of, *[0.0] * 63]), of, 1.0, 256 if math.isnan(of) else 0, 0.1) for of in neighbours
-    )
-    return MeasuredGeometry(spec, name, tuple(range(len(neighbours))), results)
-
-
-def test_the_sentences_are_those_of_the_numbers() -> None:
-    plain, residual = (measured(spec, name, *values) for spec, name, values in (
-        (SPEC.twin(), "P", (0.0, 0.01, -0.01)), (SPEC, "R", (0.9, 0.91, 0.89)),
-    ))  # fmt: skip
-    said = verdicts.sentences("shattering", [plain, residual])
-    assert said[0].startswith("In P the gradients of neighbouring pictures correlate by 0.00 (−0.02 to 0.02, n = 3).")
-    assert said[0].endswith("White noise in their place has 0.00, brown noise 0.98.")
-    assert said[1] == (
-        "P is hardly told from white noise: a small step in the picture gives another gradient. Seed by seed, R has "
-        "0.90 (0.90 to 0.90, n = 3) more than P: with shortcuts, neighbours agree more."
-    )
-    lower = measured(SPEC, "R", -0.5, -0.4, -0.6)
-    assert "P has 0.50 (0.28 to 0.72, n = 3) more than R: with shortcuts, neighbours agree less." in "".join(
-        verdicts.sentences("shattering", [plain, lower])
-    )
-    unclear = measured(SPEC, "R", 0.1, -0.1, 0.05)
-    assert "3 seeds cannot tell them apart" in verdicts.sentences("shattering", [plain, unclear])[1]
-    assert "one seed gives no interval" in verdicts.sentences("shattering", [measured(SPEC.twin(), "P", 0.1), lower])[1]
-    (none,) = verdicts.sentences("shattering", [measured(SPEC.twin(), "P", math.nan)])
-    assert none.startswith("The gradient of P is exactly 0 for all pictures of 1 of 1 seeds.")
-
-
-def test_depth_and_width_change_the_correlation_or_not() -> None:
-    deep = replace(SPEC, stages=(Stage(4, 4), Stage(3, 8, 2)))
-    said = verdicts.sentences("shattering", [measured(SPEC, "S", 0.9, 0.9), measured(deep, "D", 0.4, 0.42)])
-    assert said[-1] == "From S to D the correlation falls from 0.90 to 0.41, a change of −0.49 (−0.62 to −0.36, n = 2)."
-    widths = [
-        measured(wide, name, value, value + 0.01)
-        for spec, value in ((SPEC.twin(), 0.1), (SPEC, 0.9))
-        for wide, name in zip(specs_of("widths", [spec]), verdicts.names_of(specs_of("widths", [spec])), strict=True)
-    ]
-    (text,) = verdicts.sentences("widths", widths)
-    name = SPEC.twin().name
-    assert f"In {name}, from 1 to 8 channels, the correlation changes by 0.00 (0.00 to 0.00, n = 2)" in text
-    assert text.endswith(f"No width here brings {name} up to {SPEC.name}: at most 0.11, against at least 0.91.")
-
-
-def test_a_power_is_held_against_the_root() -> None:
-    def of(spec: ArchitectureSpec, *powers: float) -> str:
-        counts = np.arange(1.0, 5)
-        results = tuple(BlockSizes(("b",) * 4, counts, counts**power, np.ones(4)) for power in powers)
-        return verdicts.sentences("blocks", [MeasuredGeometry(spec, "R", tuple(range(len(powers))), results)])[0]
-
-    assert of(SPEC, -0.5, -0.4, -0.6).endswith("(−0.75 to −0.25, n = 3); −0.5, which is 1/√ℓ, is inside.")
-    assert of(SPEC, -0.7, -0.71).endswith("that falls faster than 1/√ℓ, which is −0.5.")
-    assert of(SPEC, -0.3, -0.31).endswith("that falls more slowly than 1/√ℓ, which is −0.5.")
-    assert of(replace(SPEC, norm="none"), 0.1, 0.1).endswith("1/√ℓ is for BatchNorm.")
-    assert of(SPEC, -0.5).startswith("The branch of R has 1 × the size of its shortcut in the first block, 0.5 ×")
-
-
-def test_no_sentence_is_longer_than_25_words() -> None:
-    names = [SPEC.twin(), SPEC, replace(SPEC, stages=(Stage(4, 4), Stage(3, 8, 2)))]
-    one = [measured(spec, spec.name, 0.5, 0.6, 0.4) for spec in names]
-    sizes = [MeasuredGeometry(SPEC, SPEC.name, (0, 1), (PathSizes(np.ones(28)), PathSizes(0.9 ** np.arange(28))))]
-    roots = [
-        BlockSizes(("b",) * 4, np.arange(1.0, 5), np.arange(1.0, 5) ** power, np.ones(4)) for power in (-0.3, -0.4)
-    ]
-    paragraphs = [
-        *verdicts.sentences("shattering", one),
-        *verdicts.sentences("widths", [*one, *(measured(widened(each.spec, 2), "W", 0.9, 0.8, 0.7) for each in one)]),
-        *verdicts.sentences("blocks", [MeasuredGeometry(SPEC, SPEC.name, (0, 1), tuple(roots))]),
-        *verdicts.sentences("paths", sizes),
-    ]
-    said = [sentence for text in paragraphs for sentence in text.split(". ")]
-    assert len(said) > 12 and not [sentence for sentence in said if len(sentence.split()) > 25]
-
-
-def test_names_tell_networks_apart() -> None:
-    specs = [SPEC, replace(SPEC, norm="none"), replace(SPEC, shortcut="projection")]
-    assert len({*verdicts.names_of(specs)}) == 3 and verdicts.names_of([SPEC, SPEC.twin()]) == [
-        SPEC.name,
-        SPEC.twin().name,
-    ]
 
 
 # --- in a terminal ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The geometry of gradients on the page Gradients: its cost, its answer, its link, beside the rest of the page."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,12 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import figures
 from explorer.experiments import gradient_geometry
+from explorer.experiments.gradient_geometry import BlockSizes, PathSizes
+from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.intervals import mean
-from explorer.ui import forecasts, navigation
+from explorer.presets import cifar
+from explorer.ui import client, forecasts, navigation
+from explorer.ui.gradients import geometry_answers
 from explorer.ui.gradients.geometry_state import GeometryState
 from explorer.ui.gradients.state import CARDS, GradientsState
 
@@ -116,6 +121,25 @@ def test_the_charts_hold_the_noises_bands_and_gaps() -> None:
     points = {8: mean([0.9, 0.7]), 20: None}
     (of,) = figures.neighbours_chart([(series, points)], "depth", {}).data
     assert list(of.x) == [8] and of.error_y.array[0] == pytest.approx(points[8].high - 0.8)  # type: ignore[union-attr]
+
+
+def test_seeds_without_a_gradient_and_branches_of_0_have_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "theme", lambda: "light")
+    spec = cifar(8, size=16)
+    sizes = tuple(PathSizes(np.array(each)) for each in ([0.0] * 4, [1.0] * 4, [1.0, 1.0, 1.0, 2.0]))
+    parts = geometry_answers.answer("paths", [MeasuredGeometry(spec, "R", (0, 1, 2), sizes)])
+    chart = next(part for part in parts if isinstance(part, figures.Chart))
+    assert [*chart.figure.data[-1].y][0] == pytest.approx((1 / 8 + 1 / 9) / 2)
+    assert chart.text.endswith("Seeds without a finite gradient above 0 are left out.")
+    start = replace(spec, branch_start="gain")
+    zeros = BlockSizes(("a", "b", "c"), np.arange(1.0, 4), np.zeros(3), np.ones(3))
+    charts = [
+        part.figure
+        for each in (spec, start)
+        for part in geometry_answers.answer("blocks", [MeasuredGeometry(each, "R", (0,), (zeros,))])
+        if isinstance(part, figures.Chart)
+    ]
+    assert [sum(line.name == "1/√ℓ" for line in chart.data) for chart in charts] == [1, 0]
 
 
 def test_a_link_holds_the_question_beside_the_view() -> None:

@@ -490,6 +490,7 @@ def test_arithmetic_says_what_the_library_says(network, picture):
     total = sum(step["window"]["sums"]) + sum(term["value"] for term in step["terms"])
     assert said["value"] == pytest.approx(total, abs=1e-5) and said["difference"] <= said["tolerance"]
     status, out, _ = run(*asked)
+    assert out.rstrip().endswith("(as a share of the value where that is above 1), within 1e-5.")
     assert status == 0 and "convolution 3×3" in out and f"is {said['value']:.4g}" in out
     changed = answer(*asked, "--change", "stages.0.0.conv1:0.5")
     assert changed["change"] == changed["steps"][0]["change"] == "stages.0.0.conv1:0.5"

@@ -67,10 +67,11 @@ def test_the_url_decides_every_widget() -> None:
         opacity="20",
         evidence="signed",
         at="3,4",
+        field="effective",
     )
     assert chosen(app) == ["shapes-resnet-20"] and told(app)["view"]["target"] == 3
     selection = {"layer": "stages.1.1.conv1", "channel": None, "scope": "both", "opacity": 20, "evidence": "signed"}
-    assert view(app) == selection | {"at": "3,4", "rows": None}
+    assert view(app) == selection | {"at": "3,4", "field": "effective", "rows": None}
     assert explained(app) == {"ResNet-20": "triangle"}
     assert "plain-20" not in texts(app)
 
@@ -117,7 +118,7 @@ SELECTED = {
     "evidence": "signed",
     "at": "head.fc:3",
 }
-SELECTED |= {"rows": None}
+SELECTED |= {"field": "effective", "rows": None}
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,7 @@ SELECTED |= {"rows": None}
         ({"opacity": None}, None),
         ({"evidence": "both"}, None),
         ({"at": "../x:3"}, None),
+        ({"field": "both"}, None),
         ({"at": [3, 4]}, None),
         ({"channel": -1, "layer": "stages.1.0"}, None),
         ({"channel": True}, None),
@@ -147,7 +149,7 @@ def test_a_browser_may_say_anything_of_its_selection(said: Any, taken: dict[str,
     app = AppTest.from_string(TOLD % repr(said), default_timeout=60).run()
     assert not app.exception and not app.error and not app.query_params
     default = {"layer": None, "channel": None, "scope": "layer", "opacity": 70, "evidence": "positive", "at": None}
-    default["rows"] = None
+    default |= {"field": "theoretical", "rows": None}
     wanted = default | ({"layer": "stem.conv"} if taken is None else taken)
     assert app.session_state["found"] == wanted
 

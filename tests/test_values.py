@@ -32,7 +32,7 @@ def test_the_arithmetic_of_a_value_is_what_the_library_computes(at: str, layer: 
         if layer == "stages.1.0" and result.checkpoint.spec.shortcut != "none":  # norms move no pixel of its summands
             inside = {"norm2": ("stages.1.0.conv2",), "shortcut": (), "sum": ()}
             assert before == {f"stages.1.0.{name}": names for name, names in inside.items()}
-        assert value["agrees"] and value["difference"] == found.difference and tuple(value["reach"]) == found.field
+        assert value["check"] == found.check and tuple(value["reach"]) == found.field
         for said, step in zip(value["steps"], found.steps, strict=True):
             assert said["terms"] == json.loads(json.dumps([asdict(term) for term in step.terms]))
             if step.window is None:
@@ -57,7 +57,8 @@ def test_the_arithmetic_of_a_changed_network_is_that_of_its_pass() -> None:
     assert residual["steps"][1]["value"] != before[1]["steps"][1]["value"]
     assert [step["operation"] for step in residual["steps"]] == [step.operation for step in found.steps]
     mean = residual["steps"][-1]
-    assert mean["change"] == "stages.1.0@shortcut:mean" and mean["window"]["stride"] == [0, 0] and residual["agrees"]
+    assert mean["change"] == "stages.1.0@shortcut:mean" and mean["window"]["stride"] == [0, 0]
+    assert residual["check"] == found.check
     # A map of such values is none of the strip.
     raw = unpack(explain(own, asked | {"change": "stages.1.0.conv1:mean", "at": "stages.1.0.conv1:1,2,3"}))[0]["values"]
     assert [value["steps"][0]["window"]["source"] for value in raw] == [None, None]

@@ -29,6 +29,7 @@ from explorer.architectures import (
 )
 from explorer.architectures.folding import fold, folded_spec, folds
 from explorer.architectures.network import StochasticDepth
+from explorer.architectures.words import variant_words
 from explorer.checkpoints import Checkpoint
 from explorer.cli.main import main
 from explorer.datasets import Split
@@ -39,7 +40,6 @@ from explorer.runs.directory import Request
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, TrainingState, fit, restore, save
-from explorer.ui.network_text import variant_words
 from explorer.ui.services.explore_state import NAME
 from tests.test_architectures import any_spec, equal_weights, shake
 from tests.test_training import made, same, weights_of

@@ -22,6 +22,7 @@ from explorer.views import (
     magnitude,
     profile,
     raw_arrays,
+    relative_distance,
     saliency,
     share_on_object,
     shared_axis,

@@ -1,6 +1,7 @@
 """`geometry`: do neighbouring pictures agree on the gradient, and which way does it come back, at initialisation?"""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from explorer.datasets import shapes
 from explorer.experiments import gradient_geometry
 from explorer.experiments.gradient_geometry import QUESTIONS, brown_noise, reference, verdicts, white_noise
 from explorer.experiments.gradient_geometry.measurement import specs_of
+from explorer.experiments.gradient_geometry.names import names_of
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.experiments.gradient_geometry.widths import width
 from explorer.experiments.stored_gradients import LabelledBatch, drawn_batch
@@ -68,7 +70,7 @@ def measure_geometry(arguments: argparse.Namespace) -> CommandResult:
     seeds = tuple(range(arguments.seeds))
     found = [
         MeasuredGeometry(spec, name, seeds, tuple(results[spec]))
-        for spec, name in zip(specs, verdicts.names_of(specs), strict=True)
+        for spec, name in zip(specs, names_of(specs), strict=True)
     ]
     sentences = verdicts.sentences(question, found)
     if question != "paths":
@@ -133,7 +135,7 @@ def _headline(each: MeasuredGeometry) -> Mean | None:
     of = {
         "Shattering": verdicts.neighbours,
         "BlockSizes": lambda result: result.power,
-        "PathSizes": lambda result: result.quantile(0.5),
+        "PathSizes": lambda result: result.quantile(0.5) if np.isfinite(result.shares).all() else math.nan,
     }[type(each.results[0]).__name__]
     return each.mean(of)
 

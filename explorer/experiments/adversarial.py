@@ -1,16 +1,20 @@
-"""Adversarial pictures: FGSM and PGD within a ball of L∞, and where the clean and the perturbed pass part."""
+"""Adversarial pictures: FGSM and PGD within a ball of L∞, and where the clean and the perturbed pass part.
+
+One file: live views, Experiments and robust accuracy share the steps, the aims and the sentences of one attack.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 
 from explorer.architectures import Intervened, Intervention, Recorder
+from explorer.attribution import relative_distance
 from explorer.checkpoints import Checkpoint
-from explorer.experiments.changed_pictures import input_of, probabilities, probabilities_of, seen_by
+from explorer.experiments.changed_pictures import input_of, probabilities, seen_by
 from explorer.images import REST, Dials, Frame, change
 from explorer.labels import ATTACKS
 from explorer.tracing import STRIP_KINDS, check_evaluation_mode, read_only
@@ -50,6 +54,11 @@ class Attack:
     def method(self) -> str:
         """The key in `labels.ATTACKS`."""
         return "pgd" if self.steps else "fgsm"
+
+    @property
+    def passes(self) -> int:
+        """How many gradients it takes; each is a pass and a way back, which costs two."""
+        return max(1, self.steps)
 
     @property
     def step(self) -> float:
@@ -206,15 +215,39 @@ def attack_picture(
     against: int = 0,
     label: int | None = None,
     target: int | None = None,
+    least: bool = False,
     dials: Dials = REST,
     frame: Frame | None = None,
 ) -> AttackedPicture:
+    """The last value of `attack_by_steps`, which has the same parameters and errors."""
+    steps = attack_by_steps(
+        checkpoints, pixels, attack, against=against, label=label, target=target, least=least, dials=dials, frame=frame
+    )
+    *_, (_, found) = steps
+    assert found is not None
+    return found
+
+
+def attack_by_steps(
+    checkpoints: Sequence[Checkpoint],
+    pixels: np.ndarray,
+    attack: Attack,
+    *,
+    against: int = 0,
+    label: int | None = None,
+    target: int | None = None,
+    least: bool = False,
+    dials: Dials = REST,
+    frame: Frame | None = None,
+) -> Generator[tuple[float, AttackedPicture | None], None, None]:
     """Perturbs `pixels`, uint8 (H, W, 3), against one network, and asks all of them about the result.
 
-    `label` is the class whose loss rises, by default the predicted one; with a `target` that class's loss falls
-    instead. All networks see the very picture that was made, so their inputs must have one shape. They are left as they
-    were found: no hooks, no `.grad`, and threads may share them. Raises ValueError for networks that do not fit, a
-    class that is none, or a network in training mode.
+    `label` is the class whose loss rises, by default the predicted one; with a `target`, or for the `least` likely
+    class, that class's loss falls instead. All networks see the very picture that was made, so their inputs must have
+    one shape. They are left as they were found: no hooks, no `.grad`, and threads may share them.
+
+    Yields (fraction done, None) after every pass and ends with (1.0, the picture). Raises ValueError for networks that
+    do not fit, a class that is none, or a network in training mode.
     """
     attacked = checkpoints[against]
     for checkpoint in checkpoints:
@@ -227,22 +260,22 @@ def attack_picture(
     for name, value in (("label", label), ("target", target)):
         if value is not None and value not in range(attacked.spec.classes):
             raise ValueError(f"`{name}` must be a class from 0 to {attacked.spec.classes - 1}, received {value!r}.")
-    clean = shares_of([change(seen_by(attacked, pixels, frame), dials)])  # (1, C, height, width)
-    if label is None:
-        label = int(probabilities_of(attacked, clean).argmax())
-    perturbed = perturb(attacked, clean, np.array([label if target is None else target]), attack, target is not None)
-    wanted = None if target is None else attacked.class_names[target]
-    both = np.concatenate([clean, perturbed])
-    return AttackedPicture(
-        attack, against, label, target, read_only(clean[0]), read_only(perturbed[0]),
-        tuple(_asked(checkpoint, both, wanted) for checkpoint in checkpoints),
-    )  # fmt: skip
-
-
-def least_likely(checkpoint: Checkpoint, pixels: np.ndarray, *, dials: Dials = REST, frame: Frame | None = None) -> int:
-    """The class that is least likely for that picture, which may be the `target` of an `attack_picture`."""
-    clean = shares_of([change(seen_by(checkpoint, pixels, frame), dials)])
-    return int(probabilities_of(checkpoint, clean).argmin())
+    (clean,) = shares_of([change(seen_by(attacked, pixels, frame), dials)])
+    share = attack.passes / (attack.passes + len(checkpoints))
+    found: Aimed | None = None
+    for fraction, result in aim(attacked, clean, attack, label=label, target=target, least=least):
+        found = result
+        yield share * fraction, None
+    assert found is not None
+    both, networks = np.stack([clean, found.perturbed]), []
+    wanted = None if found.target is None else attacked.class_names[found.target]
+    for checkpoint in checkpoints:
+        networks.append(_asked(checkpoint, both, wanted))
+        yield share + (1 - share) * len(networks) / len(checkpoints), None
+    yield (
+        1.0,
+        AttackedPicture(attack, against, found.label, found.target, read_only(clean), found.perturbed, tuple(networks)),
+    )
 
 
 def _asked(checkpoint: Checkpoint, both: np.ndarray, target: str | None) -> AttackedNetwork:
@@ -252,34 +285,54 @@ def _asked(checkpoint: Checkpoint, both: np.ndarray, target: str | None) -> Atta
     with torch.no_grad():
         logits = network(input_of(checkpoint, both), recorder)
     before, after = probabilities(checkpoint, logits)
-    distances = {}
-    for name, outputs in recorder.outputs.items():
-        clean, perturbed = outputs.double() if outputs.device.type != "mps" else outputs.float()
-        size = torch.linalg.vector_norm(clean).item()
-        distances[name] = torch.linalg.vector_norm(perturbed - clean).item() / size if size else np.nan
+    distances = {name: relative_distance(*outputs.numpy(force=True)) for name, outputs in recorder.outputs.items()}
     return AttackedNetwork.of(checkpoint.class_names, read_only(before), read_only(after), distances, target)
 
 
-def aim(
-    checkpoint: Checkpoint, clean: np.ndarray, aimed: AimedAttack, interventions: Sequence[Intervention] = ()
-) -> tuple[np.ndarray, int, int | None]:
-    """The picture that the attack makes of `clean`, float64 (C, height, width) on the scale 0..1 as that; the class
-    that is predicted for `clean`, and the class that the network shall answer instead, None for any other one.
+class Aimed(NamedTuple):
+    """What an attack made of one picture: float64 (C, height, width) on the scale 0..1.
 
-    The network works with these interventions. A class that it does not have counts as any other. Raises ValueError as
-    `attack_picture`.
+    `label` is the class that is predicted for the clean picture, or whose loss was to rise; `target` is the class that
+    the network shall answer instead, None for any other.
+    """
+
+    perturbed: np.ndarray
+    label: int
+    target: int | None
+
+
+def aim(
+    checkpoint: Checkpoint,
+    clean: np.ndarray,
+    attack: Attack,
+    *,
+    label: int | None = None,
+    target: int | None = None,
+    least: bool = False,
+    interventions: Sequence[Intervention] = (),
+) -> Generator[tuple[float, Aimed | None], None, None]:
+    """Attacks `clean`, float64 (C, height, width) on the scale 0..1, for the class `target`, for the `least` likely
+    one, or against the class `label`, by default the predicted one.
+
+    The network works with these interventions. A target that it does not have counts as any other class. Yields
+    (fraction done, None) after every pass, so that the caller may stop, and ends with (1.0, what was found). Raises
+    ValueError for a network in training mode, or with one class, or whose logits are not finite.
     """
     check_attackable(checkpoint)
     pictures = clean[None]
     with torch.no_grad():
-        (found,) = probabilities(checkpoint, _logits(checkpoint, input_of(checkpoint, pictures), interventions))
-    label = int(found.argmax())
-    target = int(found.argmin()) if aimed.least else aimed.target
+        (answer,) = probabilities(checkpoint, _logits(checkpoint, input_of(checkpoint, pictures), interventions))
+    label = int(answer.argmax()) if label is None else label
+    target = int(answer.argmin()) if least else target
     if target is not None and target >= checkpoint.spec.classes:
         target = None
+    yield 1 / (1 + attack.passes), None
     classes = np.array([label if target is None else target])
-    perturbed = perturb(checkpoint, pictures, classes, aimed.attack, target is not None, interventions=interventions)
-    return read_only(perturbed[0]), label, target
+    steps = perturb_by_steps(checkpoint, pictures, classes, attack, target is not None, interventions=interventions)
+    for done, after_step in enumerate(steps, 2):
+        (perturbed,) = after_step
+        yield done / (1 + attack.passes), None
+    yield 1.0, Aimed(read_only(perturbed), label, target)
 
 
 def _logits(checkpoint: Checkpoint, images: torch.Tensor, interventions: Sequence[Intervention]) -> torch.Tensor:
@@ -296,17 +349,31 @@ def perturb(
     numbers: Sequence[int] | None = None,
     interventions: Sequence[Intervention] = (),
 ) -> np.ndarray:
-    """The perturbed pictures, float64 like `clean`, (N, C, height, width) on the scale 0..1.
+    """The last value of `perturb_by_steps`, which has the same parameters."""
+    *_, pictures = perturb_by_steps(checkpoint, clean, classes, attack, is_targeted, numbers, interventions)
+    return pictures
+
+
+def perturb_by_steps(
+    checkpoint: Checkpoint,
+    clean: np.ndarray,
+    classes: np.ndarray,
+    attack: Attack,
+    is_targeted: bool = False,
+    numbers: Sequence[int] | None = None,
+    interventions: Sequence[Intervention] = (),
+) -> Iterator[np.ndarray]:
+    """The perturbed pictures after each step, float64 like `clean`, (N, C, height, width) on the scale 0..1.
 
     The loss of each picture's class in `classes`, int64 (N,), rises or, where `is_targeted`, falls. A random start
     depends on the seed and the picture's number in `numbers`, by default 0, 1, ..., and not on the rest of the batch.
     The network works with these interventions.
     """
     pictures = start(clean, attack, range(len(clean)) if numbers is None else numbers)
-    for _ in range(max(1, attack.steps)):
+    for _ in range(attack.passes):
         signs, _ = uphill(checkpoint, pictures, classes, interventions)
         pictures = step(pictures, signs, clean, attack, is_targeted)
-    return pictures
+        yield pictures
 
 
 def start(clean: np.ndarray, attack: Attack, numbers: Sequence[int]) -> np.ndarray:

@@ -58,6 +58,7 @@ from explorer.figures.raster import (
     DIVERGING,
     SEQUENTIAL,
     ColourScale,
+    as_rgb,
     average_pool,
     cells,
     colour_bar,

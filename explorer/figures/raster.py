@@ -110,6 +110,11 @@ def fit_to_screen(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
 
 
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Grey or coloured pixels, (H, W, 1) or (H, W, 3), as (H, W, 3)."""
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
 def cells(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """`values` (h, w) at `size` (height, width), each as a rectangle: no values between two of them are made up."""
     rows, columns = (np.arange(side) * count // side for side, count in zip(size, values.shape, strict=True))

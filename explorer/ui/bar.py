@@ -12,6 +12,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from explorer.datasets import shapes
+from explorer.experiments.adversarial import AimedAttack
 from explorer.images import MAX_BYTES, PHOTOS
 from explorer.ui import client, network_registry, url_query
 from explorer.ui.markdown import without_bidi
@@ -139,7 +140,7 @@ def _take_choice(page: str, received: Any) -> None:
 
 def use(page: str, name: str, place: Literal["first", "second"]) -> None:
     """Puts a network into the pair, on a page that has no pair of its own. The other network stays where it knows the
-    same classes, else the twin comes; the picture stays with the classes."""
+    same classes, else the twin comes; the picture, and the class of an attack, stay with the classes."""
     state = AppState.from_query(session().pair)
     other = state.second if place == "first" else state.first
     alike = [each for each in (other, state.first) if each and network_registry.is_network(each)]
@@ -149,7 +150,9 @@ def use(page: str, name: str, place: Literal["first", "second"]) -> None:
     first, second = (name, other) if place == "first" or other is None else (other, name)
     picture = state.picture if alike else network_registry.sample_for(name)
     frame = state.frame if picture == state.picture else None
-    pair = replace(state, first=first, second=second, target=None, picture=picture, frame=frame).to_query()
+    attack = state.attack if alike else replace(AimedAttack.from_text(state.attack), target=None).to_text()
+    chosen = replace(state, first=first, second=second, target=None, picture=picture, frame=frame, attack=attack)
+    pair = chosen.to_query()
     session().pair = {field: value for field, value in pair.items() if field in (*FIELDS, *CHANGES)}
     url_query.write(into_query(page, url_query.read(), session().pair))
 

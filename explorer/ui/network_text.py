@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from explorer.architectures import ArchitectureSpec
+from explorer.architectures.words import variant_words
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.figures.text_escaping import shortened, without_bidi
-from explorer.labels import label, listed
+from explorer.labels import listed
 from explorer.runs import is_unbalanced
 from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult
 
@@ -42,14 +42,6 @@ def twins_text(first: str, second: str) -> str:
         f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
         "images in the same order. The shortcuts are the only difference, so every difference below comes from them."
     )
-
-
-def variant_words(spec: ArchitectureSpec) -> list[str]:
-    """What its name does not say of its residual blocks; nothing of the usual ones."""
-    words = [f"shortcuts {listed(spec.shortcuts)}"] if len({*spec.shortcuts}) > 1 else []
-    words += [f"shortcuts × {spec.shortcut_gain:g}"] if spec.shortcut_gain != 1 else []
-    words += [label("branch_start", spec.branch_start)] if spec.branch_start != "full" else []
-    return words + ([f"stochastic depth {spec.stochastic_depth:g}"] if spec.stochastic_depth else [])
 
 
 def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = None) -> str:

@@ -100,11 +100,14 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
     page.keyboard.press("ArrowRight")
     number = re.compile(r"^stages\.1\.1, channel 3, row 8, column 9\. plain-20: [\d.e-]+\. ResNet-20: [\d.e-]+$")
     expect(page.get_by_text(number)).to_be_visible()
+    page.get_by_role("switch", name="Effective receptive field").check()
     wait_until_ready(page)
     link = page.url
-    assert query(page)["at"] == ["8,9"]
-    checked = page.get_by_text(re.compile("^Recomputed from these numbers: largest difference")).all_inner_texts()
-    assert len(checked) == 2 and all(float(text.split()[-1].rstrip(".")) <= 1e-5 for text in checked)
+    assert query(page)["at"] == ["8,9"] and query(page)["field"] == ["effective"]
+    checked = page.get_by_text(re.compile("^Recomputed from these numbers in float64")).all_inner_texts()
+    within = re.compile(r"largest difference ([\d.e-]+) \(as a share of the value .+ above 1\), within 1e-5\.$")
+    differences = [match[1] for text in checked if (match := within.search(text))]
+    assert len(differences) == len(checked) == 2 and max(map(float, differences)) <= 1e-5
     texts = [
         page.get_by_text(number).inner_text(),
         page.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),
@@ -117,6 +120,7 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
         expect(again.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
         expect(again.get_by_text("drawn heart, number 6")).to_be_visible()
         expect(again.get_by_text(number)).to_be_visible()
+        expect(again.get_by_role("img", name="Effective receptive field")).to_have_count(2)
         assert texts == [
             again.get_by_text(number).inner_text(),
             again.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),

@@ -20,7 +20,7 @@ const data = {
   classes: [],
   known: 0,
 };
-const view = (...networks) => ({ picture: "sample-6-6", target: 4, layers: "main", networks, theme: "light" });
+const view = (...networks) => ({ picture: "sample-6-6", target: 4, layers: "main", attack: "", networks, theme: "light" });
 
 /** [networks, target] after another first network was chosen. */
 const after = (first, ...before) => {
@@ -44,6 +44,13 @@ test("one of other classes goes, and so does the class that was explained", () =
   assert.deepEqual(after("own", "plain-8", "own"), [["own"], 4], "nothing beside itself");
 });
 
+test("the class of an attack goes where other classes come, and the rest of the attack stays", () => {
+  const before = { ...view("plain-8", "resnet-8"), attack: "epsilon4_steps10_seed3_second_target3" };
+  assert.equal(chosenNetworks(data, before, "plain-56", "resnet-8").attack, before.attack);
+  assert.equal(chosenNetworks(data, before, "photo-plain", "resnet-8").attack, "epsilon4_steps10_seed3_second");
+  assert.equal(chosenNetworks(data, { ...before, attack: "epsilon2.5_least" }, "strange", "resnet-8").attack, "epsilon2.5_least");
+});
+
 test("one network alone stays alone", () => {
   assert.deepEqual(after("plain-56", "plain-8"), [["plain-56"], 4]);
 });
@@ -60,6 +67,7 @@ test("where the page shows different classes beside each other, the second netwo
   assert.deepEqual(chosenNetworks({ ...data, mixed: true }, before, "photo-plain", "photo-resnet"), {
     networks: ["photo-plain", "photo-resnet"],
     target: null,
+    attack: "",
   });
   assert.deepEqual(chosenNetworks({ ...data, mixed: true }, before, "own", "photo-resnet").networks, ["own", "photo-resnet"]);
 });

@@ -223,7 +223,7 @@ test("a chosen value is fetched once, and an answer about another one is not sho
   const moved = reduce(shown, select({ at: "3,5" }));
   assert.ok(needsValues(moved));
   assert.equal(reduce(moved, answer(valueKey(chosen))), moved);
-  assert.ok(needsValues(reduce(shown, { type: "effective", wanted: true })), "the effective field is another answer");
+  assert.ok(needsValues(reduce(shown, select({ field: "effective" }))), "the effective field is another answer");
 });
 
 test("a place stays on another channel, and is lost with its layer", () => {

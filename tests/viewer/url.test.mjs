@@ -5,8 +5,17 @@ import { DEFAULTS, formatFragment, parseFragment, unitAddress } from "../../expl
 test("a selection is the same after its fragment", () => {
   const selections = [
     DEFAULTS,
-    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, evidence: "signed", at: "3,14", rows: "probe,field" },
-    { layer: null, channel: 0, scope: "network", opacity: 100, evidence: "positive", at: "head.fc:3", rows: null },
+    {
+      layer: "stages.1.0.conv2",
+      channel: 3,
+      scope: "both",
+      opacity: 0,
+      evidence: "signed",
+      at: "3,14",
+      field: "effective",
+      rows: "probe,field",
+    },
+    { layer: null, channel: 0, scope: "network", opacity: 100, evidence: "positive", at: "head.fc:3", field: "theoretical", rows: null },
   ];
   for (const selection of selections) assert.deepEqual(parseFragment(formatFragment(selection)), selection);
   assert.equal(formatFragment(DEFAULTS), "");
@@ -28,6 +37,7 @@ test("what cannot be read takes its default", () => {
     "#at=3,",
     "#at=-1,2",
     "#at=../x:3",
+    "#field=both",
     "#rows=Probe",
     "#rows=a,,b",
     "#rows=<b>",
@@ -40,7 +50,7 @@ test("what cannot be read takes its default", () => {
   assert.deepEqual(parseFragment("#layer=stem&channel=x&opacity=5"), { ...DEFAULTS, layer: "stem", opacity: 5 });
 });
 
-test("the page of a unit has the pair and the picture of the view", () => {
+test("the page of a unit has the pair and the picture of the view, and what is changed of both", () => {
   /** @type {View} */
   const view = {
     picture: "sample-6-6",
@@ -50,6 +60,7 @@ test("the page of a unit has the pair and the picture of the view", () => {
     layers: "main",
     change: "",
     dials: "",
+    attack: "",
     networks: ["a", "b"],
     theme: "light",
   };
@@ -66,6 +77,9 @@ test("the page of a unit has the pair and the picture of the view", () => {
     channel: "3",
     network: "second",
   });
+  const changes = { dials: "x3_rotation-12.5", change: "stages.0.1@branch:0.5", attack: "epsilon4_steps10_second" };
+  const changed = new URL(unitAddress({ ...view, ...changes }, "stem.conv", 3, 1), "http://x/").searchParams;
+  assert.deepEqual(Object.fromEntries(["dials", "change", "attack"].map((name) => [name, changed.get(name)])), changes);
   const alone = new URL(unitAddress({ ...view, networks: ["a"] }, "stem.conv", 0, 0), "http://x/").searchParams;
   assert.deepEqual([alone.get("second"), alone.get("network"), alone.get("channel")], ["none", "first", "0"]);
 });

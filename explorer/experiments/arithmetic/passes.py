@@ -47,6 +47,23 @@ class Arithmetic:
     def agrees(self) -> bool:
         return self.difference is None or self.difference <= TOLERANCE
 
+    @property
+    def check(self) -> str:
+        """Whether the recomputed values are those of the pass, in a sentence. It gives the rounding of float32 as the
+        reason only where the size of the summands explains every difference above the bound."""
+        if self.difference is None:
+            return "Nothing here can be recomputed."
+        said = f"Recomputed from these numbers in float64: largest difference {self.difference:.2g}"
+        said += " (as a share of the value where that is above 1)"
+        if self.agrees:
+            return f"{said}, within 1e-5."
+        is_rounding = all(
+            step.computed is not None and step.rounding is not None and abs(step.computed - step.value) <= step.rounding
+            for step in self.steps
+            if step.difference is not None and not step.difference <= TOLERANCE
+        )
+        return f"{said}, above 1e-5{'; float32 rounds sums of numbers this large' if is_rounding else ''}."
+
 
 @dataclass(frozen=True, eq=False)
 class LayerPass:

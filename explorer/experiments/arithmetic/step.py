@@ -14,6 +14,8 @@ from explorer.architectures.operators import OWN, Operation
 from explorer.tracing import read_only
 
 Place = tuple[int, ...]
+SUMS = ("residual sum", "sum")
+"""Operations that add their terms."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,15 @@ class Step:
             return None
         both_alike = self.computed == self.value or (math.isnan(self.computed) and math.isnan(self.value))
         return 0.0 if both_alike else abs(self.computed - self.value) / max(1.0, abs(self.value))
+
+    @property
+    def rounding(self) -> float | None:
+        """2⁻²³ Σ |summand| of a plain sum, of products or of terms: by so much float32 may round it. None elsewhere."""
+        products = None if self.window is None else self.window.products
+        if products is None and self.operation not in SUMS:
+            return None
+        size = sum(abs(term.value) for term in self.terms)
+        return float(size + (0 if products is None else np.abs(products).sum())) * 2**-23
 
 
 @dataclass(frozen=True, eq=False)

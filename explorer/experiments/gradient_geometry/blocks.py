@@ -1,6 +1,5 @@
 """The size of branch and shortcut, block by block, at initialisation (De and Smith 2020, arXiv 2002.10444)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network
-from explorer.architectures.network import IdentityShortcut, ProjectionShortcut
+from explorer.architectures.network import Block, IdentityShortcut, ProjectionShortcut
 from explorer.experiments.gradient_geometry.passes import FixedNorms, InitialNetwork, initial_network
 from explorer.experiments.stored_gradients import LabelledBatch
 from explorer.tracing import read_only
@@ -19,8 +18,8 @@ class BlockSizes:
     """Root mean squares of what each sum of a network adds, over the batch and all values, float64 (B,) each.
 
     `names` are the blocks in execution order. `counts` (B,) count the blocks, 1 at the first: a projection, whose norm
-    makes the path as large as a branch, begins again with 1. Where option A adds channels of zeros, the count is
-    multiplied by the share of the old channels, as the mean square of the path is.
+    makes the path as large as a branch, begins again with 1, and so does the block behind a plain one. Where option A
+    adds channels of zeros, the count is multiplied by the share of the old channels, as the mean square of the path is.
     """
 
     names: tuple[str, ...]
@@ -69,21 +68,23 @@ def block_sizes(initial: InitialNetwork) -> BlockSizes:
     if not isinstance(sums, _Sums) or not sums.sizes:
         raise ValueError(f"{spec.name} has no shortcuts, so nothing stands beside its branches; choose a ResNet.")
     branch, shortcut = (read_only(np.array(each)) for each in zip(*sums.sizes.values(), strict=True))
-    return BlockSizes(tuple(sums.sizes), counts(sums.network, tuple(sums.sizes)), branch, shortcut)
+    return BlockSizes(tuple(sums.sizes), counts(sums.network), branch, shortcut)
 
 
-def counts(network: Network, blocks: Sequence[str]) -> np.ndarray:
+def counts(network: Network) -> np.ndarray:
     """Those of `BlockSizes`, float64 (B,)."""
     found: list[float] = []
-    for name in blocks:
-        block = network.get_submodule(name)
-        shortcut = block.shortcut
-        count = found[-1] + 1 if found else 1.0
-        if isinstance(shortcut, ProjectionShortcut):
+    count = 0.0  # of the blocks since the path began
+    for block in (part for stage in network.stages for part in stage.children() if isinstance(part, Block)):
+        if not block.residual:
+            count = 0.0
+            continue
+        count += 1
+        if isinstance(block.shortcut, ProjectionShortcut):
             count = 1.0
-        elif isinstance(shortcut, IdentityShortcut) and shortcut.extra_channels:
-            after = block.get_submodule([each for each in dict(block.named_children()) if "conv" in each][-1])
+        elif isinstance(block.shortcut, IdentityShortcut) and block.shortcut.extra_channels:
+            after = block.get_submodule([each for each in block.branch if "conv" in each][-1])
             assert isinstance(after, nn.Conv2d)
-            count *= (after.out_channels - shortcut.extra_channels) / after.out_channels
+            count *= (after.out_channels - block.shortcut.extra_channels) / after.out_channels
         found.append(count)
     return read_only(np.array(found))

@@ -48,10 +48,10 @@ class GeometryStep:
 
 
 def specs_of(question: GeometryQuestion, specs: Sequence[ArchitectureSpec]) -> tuple[ArchitectureSpec, ...]:
-    """The networks that are measured: for "widths" each with the channels of all `FACTORS`, for "blocks" and "paths"
-    those with residual blocks."""
+    """The networks that are measured: for "widths" each with the channels of all `FACTORS`, none twice, for "blocks"
+    and "paths" those with residual blocks."""
     if question == "widths":
-        return tuple(widened(spec, factor) for spec in specs for factor in FACTORS)
+        return tuple(dict.fromkeys(widened(spec, factor) for spec in specs for factor in FACTORS))
     if question == "shattering":
         return tuple(specs)
     return tuple(spec for spec in specs if has_an_answer(question, spec))

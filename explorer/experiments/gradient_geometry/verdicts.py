@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 
 from explorer.architectures import ArchitectureSpec
+from explorer.architectures.spec import NEWER_FIELDS, VARIANTS
 from explorer.experiments.gradient_geometry.measurement import GeometryQuestion
+from explorer.experiments.gradient_geometry.names import without_depth, without_width
 from explorer.experiments.gradient_geometry.shattering import PICTURES, brown_noise, reference, white_noise
 from explorer.experiments.gradient_geometry.widths import width
 from explorer.experiments.gradient_summary import number
 from explorer.intervals import Mean, mean
-from explorer.labels import FAMILIES, initialisation_of, listed, norm_of, shortcuts_of
+from explorer.labels import label, listed
 
 NEAR_WHITE = 0.05
 """A correlation that is certainly less than this above that of white noise is called hardly told from it."""
 
 CARRIED = (0.05, 0.95)
-"""The ends of the lengths that carry 90 % of the gradient."""
+"""The lengths that are named begin where the sum over all up to them reaches the first, and end at the second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,33 +54,6 @@ def difference(one: MeasuredGeometry, other: MeasuredGeometry, of: Callable[[Any
     first, second = one.values(of), other.values(of)
     shared = [second[seed] - first[seed] for seed in first if seed in second]
     return mean(shared) if shared else None
-
-
-def names_of(specs: Sequence[ArchitectureSpec]) -> list[str]:
-    """A name for each: its own, with what it does not share with others of that name."""
-    fields: dict[str, Callable[[str], str]] = {
-        "shortcut": shortcuts_of, "norm": norm_of, "initialisation": initialisation_of,
-    }  # fmt: skip
-    named = []
-    for spec in specs:
-        alike = [each for each in specs if each.name == spec.name]
-        marks = [
-            words(getattr(spec, field))
-            for field, words in fields.items()
-            if len({getattr(each, field) for each in alike}) > 1
-        ]
-        marks += [f"{width(spec)} channels"] if len({width(each) for each in alike}) > 1 else []
-        named.append(f"{spec.name} ({', '.join(marks)})" if marks else spec.name)
-    return named
-
-
-def kind_names(specs: Sequence[ArchitectureSpec]) -> list[str]:
-    """A name for each kind of network, whatever its depth: `plain`, `identity shortcuts, no norm`."""
-    fields: list[Callable[[ArchitectureSpec], str]] = [
-        lambda spec: norm_of(spec.norm), lambda spec: initialisation_of(spec.initialisation),
-    ]  # fmt: skip
-    shared = [field for field in fields if len({field(spec) for spec in specs}) > 1]
-    return [", ".join([FAMILIES[spec.shortcut], *(field(spec) for field in shared)]) for spec in specs]
 
 
 def neighbours(found: Any) -> float:
@@ -145,10 +120,15 @@ def twins(found: Sequence[MeasuredGeometry]) -> list[tuple[MeasuredGeometry, Mea
         (plain, other)
         for plain in found
         for other in found
-        if plain.spec.shortcut == "none"
-        and other.spec.shortcut != "none"
-        and replace(other.spec, shortcut="none") == plain.spec
+        if plain.spec.shortcut == "none" and other.spec.shortcut != "none" and _plain_form(other.spec) == plain.spec
     ]
+
+
+def _plain_form(spec: ArchitectureSpec) -> ArchitectureSpec | None:
+    """The network without the shortcuts of any stage; None where more would go with them than the shortcuts."""
+    if any(getattr(spec, name) != NEWER_FIELDS[name] for name in VARIANTS):
+        return None
+    return replace(spec, shortcut="none", stages=tuple(replace(stage, shortcut=None) for stage in spec.stages))
 
 
 def _twin_sentence(plain: MeasuredGeometry, residual: MeasuredGeometry) -> str:
@@ -167,13 +147,12 @@ def _twin_sentence(plain: MeasuredGeometry, residual: MeasuredGeometry) -> str:
 
 def kinds(found: Sequence[MeasuredGeometry]) -> list[list[MeasuredGeometry]]:
     """Those that differ in their depth alone, together."""
-    return _alike(found, lambda spec: (spec.shortcut, spec.norm, spec.initialisation, spec.activation))
+    return _alike(found, without_depth)
 
 
 def width_kinds(found: Sequence[MeasuredGeometry]) -> list[list[MeasuredGeometry]]:
     """Those that differ in their width alone, together, the narrow ones first."""
-    alike = _alike(found, lambda spec: (spec.name, spec.shortcut, spec.norm, spec.initialisation, spec.activation))
-    return [sorted(kind, key=lambda each: width(each.spec)) for kind in alike]
+    return [sorted(kind, key=lambda each: width(each.spec)) for kind in _alike(found, without_width)]
 
 
 def _alike(found: Sequence[MeasuredGeometry], of: Callable[[ArchitectureSpec], Any]) -> list[list[MeasuredGeometry]]:
@@ -221,19 +200,27 @@ def width_sentences(found: Sequence[Sequence[MeasuredGeometry]]) -> list[str]:
             said.append(_correlation_sentence(widths[0]))
     for plain, residual in ((one, other) for one in found for other in found if one and other):
         if (plain[0], residual[0]) in twins([plain[0], residual[0]]):
-            highest = max((agreement(each) for each in plain), key=lambda of: of.value if of else -math.inf)
-            lowest = min((agreement(each) for each in residual), key=lambda of: of.value if of else math.inf)
-            if highest and lowest and highest.high < lowest.low:
-                said.append(
-                    f"No width here brings {base_name(plain[0])} up to {base_name(residual[0])}: at most "
-                    f"{_plain(highest.value)}, against at least {_plain(lowest.value)}."
-                )
+            said.append(_width_verdict(plain, residual))
     return [*filter(None, said)]
+
+
+def _width_verdict(plain: Sequence[MeasuredGeometry], residual: Sequence[MeasuredGeometry]) -> str:
+    """Says that no plain width comes up to a residual one where all their intervals lie apart; "" where they do not, or
+    a width has none."""
+    less, more = ([agreement(each) for each in widths] for widths in (plain, residual))
+    low, high = ([each for each in widths if each and each.has_interval] for widths in (less, more))
+    if len(low) < len(less) or len(high) < len(more) or max(of.high for of in low) >= min(of.low for of in high):
+        return ""
+    most, least = max(of.value for of in low), min(of.value for of in high)
+    return (
+        f"No width here brings {base_name(plain[0])} up to {base_name(residual[0])}: at most {_plain(most)}, against "
+        f"at least {_plain(least)}."
+    )
 
 
 def base_name(each: MeasuredGeometry) -> str:
     """The name without its channels."""
-    return re.sub(r"(, | \()\d+ channels\)$", lambda found: ")" if found[1] == ", " else "", each.name)
+    return re.sub(r"(, | \()\d+ channels?\)$", lambda found: ")" if found[1] == ", " else "", each.name)
 
 
 def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
@@ -244,6 +231,9 @@ def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
         if first is None or last is None:
             said.append(f"The branches of {each.name} or its shortcuts have no finite size.")
             continue
+        if each.spec.branch_start != "full":
+            said.append(f"The branches of {each.name} are 0 by construction{_start(each)}.")
+            continue
         said.append(
             f"The branch of {each.name} has {number(first.value)} × the size of its shortcut in the first block, "
             f"{number(last.value)} × in the last."
@@ -253,9 +243,23 @@ def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
     return said
 
 
+def _start(each: MeasuredGeometry) -> str:
+    """How its branches start, in brackets, unless its name says it."""
+    words = label("branch_start", each.spec.branch_start)
+    return "" if words in each.name else f" ({words})"
+
+
+def has_root(spec: ArchitectureSpec) -> bool:
+    """Whether 1/√ℓ is the law of its blocks: each adds what a norm gives to all that came before it, both as they
+    are."""
+    return spec.norm == "batch" and spec.branch_start == "full" and spec.shortcut_gain == 1
+
+
 def _beside_root(spec: ArchitectureSpec, power: Mean) -> str:
     if spec.norm != "batch":
         return "; 1/√ℓ is for BatchNorm"
+    if not has_root(spec):
+        return ""
     if power.n == 1:
         return "; 1/√ℓ is −0.5"
     if power.low <= -0.5 <= power.high:
@@ -268,25 +272,46 @@ def path_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
     said = []
     for each in found:
         blocks = each.results[0].blocks
-        shares = mean_shares(each)
-        if not np.isfinite(shares).all():
+        usable = with_gradient(each)
+        if not usable:
             said.append(f"The gradient of {each.name} is exactly 0 or no finite number on all paths.")
             continue
-        ends = [int(np.searchsorted(shares.cumsum(), share)) for share in CARRIED]
-        middles = [result.quantile(0.5) for result in each.results]
+        if missing := len(each.seeds) - len(usable):
+            seeds = f"{missing} of {seed_words(len(each.seeds))}"
+            said.append(f"In {seeds} the gradient of {each.name} is exactly 0 or no finite number; these are left out.")
+        if each.spec.branch_start != "full":
+            past = "By construction all gradient of"
+            said.append(f"{past} {each.name} goes past the branches, which are 0{_start(each)}.")
+            continue
+        shares = mean_shares(each)
+        first, last = (int(np.searchsorted(shares.cumsum(), share)) for share in CARRIED)
+        middles = [result.quantile(0.5) for result in usable]
         spread = " to ".join(dict.fromkeys(map(str, (min(middles), max(middles)))))
         said.append(
-            f"In {each.name}, paths through {ends[0]} to {ends[1]} of {blocks} branches have 90 % of the summed "
-            f"gradient. The median is {spread}, over {seed_words(len(middles))}."
+            f"In {each.name}, paths through {first} to {last} of {blocks} branches have {_share(shares, first, last)} "
+            f"of the summed gradient. The median is {spread}, over {seed_words(len(middles))}."
         )
         if factor := each.mean(lambda of: branch_factor(of.sizes)):
             said.append(f"Each further branch multiplies the gradient of a path by {number(math.exp(factor.value))}.")
     return said
 
 
+def _share(shares: np.ndarray, first: int, last: int) -> str:
+    """What the lengths from the first to the last have; 100 % only of all."""
+    if (first, last) == (0, len(shares) - 1):
+        return "100 %"
+    share = 100 * float(shares[first : last + 1].sum())
+    return "over 99 %" if share >= 99.5 else f"{share:.0f} %"
+
+
+def with_gradient(each: MeasuredGeometry) -> list[Any]:
+    """The results of the seeds whose gradient is finite and not 0 on all paths."""
+    return [result for result in each.results if np.isfinite(result.shares).all()]
+
+
 def mean_shares(each: MeasuredGeometry) -> np.ndarray:
-    """The shares of the lengths, the mean over seeds, float64 (B + 1,)."""
-    return np.asarray(np.mean([result.shares for result in each.results], axis=0))
+    """The shares of the lengths, the mean over seeds `with_gradient`, float64 (B + 1,); NaN without such a seed."""
+    return np.asarray(np.mean([result.shares for result in with_gradient(each) or each.results], axis=0))
 
 
 def branch_factor(sizes: np.ndarray) -> float:

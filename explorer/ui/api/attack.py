@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer import figures
 from explorer.attribution import distances
 from explorer.experiments.adversarial import AttackedNetwork, AttackedPicture, picture_sentences
 from explorer.labels import listed
@@ -22,15 +23,12 @@ def pack_attack(writer: MessageWriter, subject: InputImage, results: Sequence[Ne
     if subject.attacked is None:
         return None
     change = magnified_change(subject, results)
-    return {
-        "sentences": attack_sentences(subject, results),
-        "change": writer.picture(np.broadcast_to(change, (*change.shape[:2], 3))),
-    }
+    return {"sentences": attack_sentences(subject, results), "change": writer.picture(change)}
 
 
 def magnified_change(subject: InputImage, results: Sequence[NetworkResult]) -> np.ndarray:
-    """The change of an attacked image `TIMES` as large, on mid-grey: uint8 (height, width, C)."""
-    return _attacked(subject, results).magnified(TIMES)
+    """The change of an attacked image `TIMES` as large, on mid-grey: uint8 (height, width, 3)."""
+    return figures.as_rgb(_attacked(subject, results).magnified(TIMES))
 
 
 def attack_sentences(subject: InputImage, results: Sequence[NetworkResult]) -> list[str]:

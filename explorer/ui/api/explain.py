@@ -3,6 +3,8 @@
 A request is one line of JSON; a picture file, or the pixels of a drawing, may follow behind the line. Its header
 `X-Explorer-Token` names a session, whose token only its own page is told. The answer is one binary message, or JSON
 with a `message` for the user.
+
+One file: a request is read, answered and superseded here, and its rules need each other.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -68,6 +71,7 @@ MAX_ADDRESS = 2000  # letters of the address in a report
 ONLY = (None, "layer", "layers", "value", "field")
 """All of the view, the shown layer, every layer, the arithmetic of a value, or that with its effective field."""
 
+_SUPERSEDED = "A newer view was asked for meanwhile."
 _WORKERS = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="explain")
 _AHEAD = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="ahead")
 _files: Counter[str] = Counter()  # by token; used by the event loop's thread alone
@@ -94,12 +98,24 @@ class ExploreSession:
         self.offered = OfferedNetworks({}, {}, "light")
         self.messages: LruCache[bytes] = LruCache(CACHES["ui.api.explain.ExploreSession"])
         self.latest = 0
+        self._wanted: tuple[str, ...] = ()
         self.turn = asyncio.Lock()
 
     def run_ahead(self, state: AppState, subject: InputImage, names: Sequence[str]) -> None:
         """Begins the passes that the browser will request, while the page is still on its way to it. The request meets
-        the same error, and answers with it."""
-        _AHEAD.submit(self.run, state, subject, names)
+        the same error, and answers with it. It ends where another view is wanted meanwhile."""
+        self.want(state, subject, names)
+        wanted = self._wanted
+
+        def go_on() -> None:
+            if self._wanted != wanted:
+                raise RequestError(200, "superseded", _SUPERSEDED)
+
+        _AHEAD.submit(self.run, state, subject, names, go_on)
+
+    def want(self, state: AppState, subject: InputImage, names: Sequence[str]) -> None:
+        """Notes what is wanted now, so that an attack for another view, which `run_ahead` has begun, ends."""
+        self._wanted = (subject.digest, state.attack, state.change, *names)
 
     def image_of(self, state: AppState) -> InputImage:
         """The picture of a view: one of the app, or a file that this session has uploaded."""
@@ -111,15 +127,20 @@ class ExploreSession:
     def reject_superseded(self, number: int | None) -> None:
         """Raises RequestError where a newer request than that of this number has come."""
         if number not in (None, self.latest):
-            raise RequestError(200, "superseded", "A newer view was asked for meanwhile.")
+            raise RequestError(200, "superseded", _SUPERSEDED)
 
-    def attacked(self, state: AppState, subject: InputImage, names: Sequence[str]) -> InputImage:
-        """The picture as the attack of the view on the networks of these names has made it."""
-        return self.passes.attacked(self.networks(names), state, subject)
+    def attacked(
+        self, state: AppState, subject: InputImage, names: Sequence[str], go_on: Callable[[], None] = lambda: None
+    ) -> InputImage:
+        """The picture as the attack of the view on the networks of these names has made it. `go_on` is called before
+        each step, and may raise."""
+        return self.passes.attacked(self.networks(names), state, subject, go_on)
 
-    def run(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
+    def run(
+        self, state: AppState, subject: InputImage, names: Sequence[str], go_on: Callable[[], None] = lambda: None
+    ) -> list[NetworkResult]:
         """The networks of these names with their passes over the picture, attacked where the view has an attack."""
-        subject = self.attacked(state, subject, names)
+        subject = self.attacked(state, subject, names, go_on)
         return [self.passes.run(network, state, subject) for network in self.networks(names)]
 
     def networks(self, names: Sequence[str]) -> list[ChosenNetwork]:
@@ -147,10 +168,11 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
         state, subject = replace(state, picture=picture), image.of_view(state)
     else:
         subject = session.image_of(state)
+    session.want(state, subject, names)
     with session.passes.lock:
         session.reject_superseded(number)
         with user_errors():
-            subject = session.attacked(state, subject, names)
+            subject = session.attacked(state, subject, names, partial(session.reject_superseded, number))
             results = session.run(state, subject, names)
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"

@@ -77,8 +77,7 @@ def _predictions(subject: InputImage, results: list[NetworkResult]) -> Chapter:
     columns = ["network", "most probable classes", "explained", "over all"]
     heads = ["picture", *(network.title for network in results)]
     if subject.attacked:
-        change = magnified_change(subject, results)
-        shown = figures.fit_to_screen(np.ascontiguousarray(np.broadcast_to(change, (*change.shape[:2], 3))), _SMALL)
+        shown = figures.fit_to_screen(magnified_change(subject, results), _SMALL)
         pictures.append(Thumbnail(shown, [f"the change × {TIMES}, on mid-grey"]))
         heads.append("the attack")
     return Chapter("Predictions", [*sentences, Table(columns, rows, texts=4), Strip(heads, [("", pictures)], _SMALL)])

@@ -63,8 +63,7 @@ def _value(
         "at": at,
         "value": json_float(found.value),
         "reach": found.field,
-        "difference": None if found.difference is None else json_float(found.difference),
-        "agrees": found.agrees,
+        "check": found.check,
         "same": passed.same_places,
         "steps": steps,
     }

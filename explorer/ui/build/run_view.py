@@ -12,6 +12,7 @@ import streamlit as st
 
 from explorer import runs
 from explorer.architectures import ArchitectureSpec
+from explorer.architectures.words import variant_words
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
@@ -23,7 +24,7 @@ from explorer.ui import client, navigation, network_registry
 from explorer.ui.build import classes, training_charts, widgets
 from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.network_text import balanced_accuracy_text, variant_words
+from explorer.ui.network_text import balanced_accuracy_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 

@@ -13,7 +13,7 @@ AS_FAMILY = "as family"
 COLUMNS = 2  # of the stages in a row
 ABOUT = {
     "preactivation": "Norm and activation stand in front of each convolution (He et al. 2016). No activation follows "
-    "the sums, so an input goes on along the shortcuts as it is.",
+    "the sums, so where shapes stay, an input goes on along the shortcuts as it is.",
     "stages": "Shortcuts in some stages and none in others make a hybrid of a plain network and a ResNet.",
     "shortcut_gain": "Each shortcut is multiplied by this fixed number; 1 is the usual block.",
     "branch_start": "With a gain or a last norm's weight that starts at 0, each block is at first its shortcut alone. "

@@ -14,8 +14,7 @@ from explorer.experiments import changed_pictures
 from explorer.experiments.adversarial import (
     AimedAttack,
     AttackedPicture,
-    attack_picture,
-    least_likely,
+    attack_by_steps,
     picture_sentences,
 )
 from explorer.experiments.changed_pictures import CURVES, DialCurve, ShiftMap
@@ -325,12 +324,9 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
     pixels, _ = pixels_for(asked[against], image)
 
     def work() -> Iterator[tuple[float, Any]]:
-        yield 0.0, None
-        target = least_likely(asked[against], pixels, dials=image.dials, frame=image.frame) if aimed.least else goal
-        found = attack_picture(
-            asked, pixels, attack, against=against, target=target, dials=image.dials, frame=image.frame
+        return attack_by_steps(
+            asked, pixels, attack, against=against, target=goal, least=aimed.least, dials=image.dials, frame=image.frame
         )
-        yield 1.0, found
 
     def answer(found: AttackedPicture) -> list[Part]:
         titles = [each.chosen.title for each in networks]
@@ -338,7 +334,7 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
         shown = [*levels.astype(np.uint8), found.magnified()]
         names = ("as it is", "after the attack", "the change × 10")
         pictures = [
-            Thumbnail(figures.fit_to_screen(_three(each), SIDE), [name])
+            Thumbnail(figures.fit_to_screen(figures.as_rgb(each), SIDE), [name])
             for each, name in zip(shown, names, strict=True)
         ]
         rows = []
@@ -370,13 +366,9 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
                 lines.append([each.chosen.title, name, f"{before:.6g}", f"{after:.6g}"])
         return lines
 
-    passes = 3 * max(1, attack.steps) + 2 * len(asked)
+    gradients = "one gradient" if attack.passes == 1 else f"{attack.passes} gradients"
+    passes = 3 * attack.passes + 2 * len(asked)
     return _plan(
         state, networks, image, (aimed.to_text(), against, goal), passes,
-        f"{max(1, attack.steps)} gradients of one network and two passes of each", work, answer, rows,
+        f"{gradients} of one network and two passes of each", work, answer, rows,
     )  # fmt: skip
-
-
-def _three(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 1) or (H, W, 3) -> (H, W, 3)."""
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

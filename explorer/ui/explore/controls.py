@@ -53,7 +53,7 @@ def unit_query(state: AppState, unit: Any) -> dict[str, str] | None:
     for anything else."""
     match unit:
         case {"layer": str(layer), "channel": int(channel), "network": 0 | 1 as network}:
-            pair = {name: value for name, value in state.to_query().items() if name in bar.FIELDS}
+            pair = {name: value for name, value in state.to_query().items() if name in bar.fields_of("experiments")}
             place = ("first", "second")[network]
             return pair | {"question": "unit", "layer": layer, "channel": str(channel), "network": place}
     return None

@@ -10,8 +10,9 @@ import streamlit as st
 from explorer.architectures import ArchitectureSpec
 from explorer.errors import user_message
 from explorer.experiments import gradient_geometry
-from explorer.experiments.gradient_geometry import GeometryQuestion, verdicts
+from explorer.experiments.gradient_geometry import GeometryQuestion
 from explorer.experiments.gradient_geometry.measurement import specs_of
+from explorer.experiments.gradient_geometry.names import names_of
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.figures import Part
 from explorer.labels import capital, label
@@ -78,7 +79,7 @@ QUESTIONS: dict[GeometryQuestion, _Question] = {
         "branches of the path and past all others. Its size is multiplied by the number of such paths.",
         (
             "These are initial weights. Veit, Wilber and Belongie (2016, arXiv 1605.06431) measured a trained "
-            "ResNet-110, whose gradient comes from paths of 10 to 34 layers.",
+            "ResNet-110, most of whose gradient comes from paths of 10 to 34 layers.",
             "Gradients of different paths may cancel, so sizes do not add up to the size of the whole gradient.",
             "Paths are a way to count: one network computes them all, and they share their weights.",
         ),
@@ -200,7 +201,7 @@ def _plan(state: GeometryState) -> Plan | None:
     missing = [each for each in asked if found[each] is None]
     known = [
         MeasuredGeometry(spec, name, tuple(of), tuple(of.values()))
-        for spec, name in zip(specs, verdicts.names_of(specs), strict=True)
+        for spec, name in zip(specs, names_of(specs), strict=True)
         if (of := {seed: found[spec, seed] for seed in seeds if found[spec, seed] is not None})
     ]
     macs = sum(gradient_geometry.cost(question, spec, len(pictures.labels)) for spec, _ in missing)

@@ -17,6 +17,7 @@ from explorer.experiments.gradient_geometry import (
     verdicts,
     white_noise,
 )
+from explorer.experiments.gradient_geometry.names import kind_names
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry, agreement
 from explorer.experiments.gradient_geometry.widths import FACTORS, width
 from explorer.experiments.gradient_summary import number
@@ -123,7 +124,7 @@ def _shattering(found: Sequence[MeasuredGeometry]) -> list[Part]:
 def _kind_series(kinds: Sequence[Sequence[MeasuredGeometry]]) -> list[Series]:
     """The line of each kind, named without a depth or a width."""
     firsts = [kind[0] for kind in kinds]
-    names = verdicts.kind_names([each.spec for each in firsts])
+    names = kind_names([each.spec for each in firsts])
     return [Series(name, line.colour, line.dash) for name, line in zip(names, series(firsts), strict=True)]
 
 
@@ -180,15 +181,15 @@ def _blocks(found: Sequence[MeasuredGeometry]) -> list[Part]:
     ]
     roots: dict[bytes, tuple[str, np.ndarray]] = {}
     for each in found:
-        if each.spec.norm == "batch":
+        if verdicts.has_root(each.spec):
             counts = each.results[0].counts
             roots.setdefault(counts.tobytes(), (f"1/√ℓ of {each.name}", 1 / np.sqrt(counts)))
     roots = dict([*roots.items()][:2])
     named = [("1/√ℓ" if len(roots) == 1 else name, root) for name, root in roots.values()]
     text = (
         "Root mean squares over the batch. The line is the mean, the band reaches from the smallest to the largest of "
-        f"{verdicts.seed_words(len(seeds))}. ℓ counts the blocks; zeros of new channels make it smaller, and a "
-        "projection begins again with 1."
+        f"{verdicts.seed_words(len(seeds))}. ℓ counts the blocks; zeros of new channels make it smaller. A "
+        "projection begins again with 1, and so does the block behind a plain one."
     )
     return [
         *verdicts.sentences("blocks", found),
@@ -223,10 +224,15 @@ def _paths(found: Sequence[MeasuredGeometry]) -> list[Part]:
     seeds = _seeds(found)
     lines = series(found)
     shares, sizes = (
-        [(line, np.stack([of(result) for result in each.results])) for line, each in zip(lines, found, strict=True)]
+        [
+            (line, np.stack([of(result) for result in verdicts.with_gradient(each) or each.results]))
+            for line, each in zip(lines, found, strict=True)
+        ]
         for of in (attrgetter("shares"), attrgetter("sizes"))
     )
     band = f"The band reaches from the smallest to the largest of {verdicts.seed_words(len(seeds))}."
+    if any(len(verdicts.with_gradient(each)) < len(each.seeds) for each in found):
+        band += " Seeds without a finite gradient above 0 are left out."
     return [
         *verdicts.sentences("paths", found),
         Chart(

@@ -11,6 +11,7 @@ import streamlit as st
 
 from explorer import figures, runs
 from explorer.architectures import ArchitectureSpec, describe
+from explorer.architectures.words import variant_words
 from explorer.datasets import shapes
 from explorer.errors import user_message
 from explorer.figures import Chapter, Chart, Table
@@ -21,7 +22,7 @@ from explorer.ui.build import budget, classes, dataset_panel, ending, form, repl
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_sentence, table
-from explorer.ui.network_text import dataset_title, variant_words
+from explorer.ui.network_text import dataset_title
 from explorer.ui.session import session
 
 DEBOUNCE_S = 10.0  # seconds in which the same form is started once: a busy machine answers a click late

@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer import figures, torchvision_models
 from explorer.architectures import GraphSpec, describe
+from explorer.architectures.words import variant_words
 from explorer.checkpoints import Checkpoint
 from explorer.errors import user_message
 from explorer.labels import capital, listed
@@ -17,7 +18,6 @@ from explorer.ui import bar, client, navigation, network_registry, url_query, us
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import ensembles, model_table, upload_panel
-from explorer.ui.network_text import variant_words
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.callback_errors import report_errors, show_error

@@ -19,6 +19,7 @@ Layers = Literal["blocks", "main", "all"]
 Tab = Literal["layer", "block", "methods", "channels", "trust"]
 MapSource = Literal["grad_cam", "method"]
 Evidence = Literal["positive", "signed"]
+ReceptiveField = Literal["theoretical", "effective"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
@@ -31,7 +32,7 @@ UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 # A pass depends on these, besides the networks: the browser sends them with each request.
 PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change", "attack")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
-SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "evidence", "at", "rows")
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "evidence", "at", "field", "rows")
 
 MAX_INDEX = 100_000  # of a class or channel
 
@@ -50,7 +51,8 @@ class AppState(UrlState):
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
     `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
-    layer, or "probabilities", which is each network's probability of the class that it explains.
+    layer, or "probabilities", which is each network's probability of the class that it explains. `field` says whether
+    the "effective" receptive field of that value is drawn beside the "theoretical" one.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
     map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them. `rows` names
     further rows of the strip, with commas; None for none.
@@ -79,6 +81,7 @@ class AppState(UrlState):
     at: str | None = None
     change: str = ""
     evidence: Evidence = "positive"
+    field: ReceptiveField = "theoretical"
     rows: str | None = None
     attack: str = ""
 

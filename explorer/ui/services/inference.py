@@ -5,7 +5,7 @@ One file: an image becomes a pass here, and the caches keep both.
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -13,14 +13,14 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from explorer import figures
-from explorer.architectures import Intervention
+from explorer.architectures import Intervention, describe
 from explorer.architectures.interventions import as_text, fitting, parse_all
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
 from explorer.errors import is_user_error, user_message
-from explorer.experiments.adversarial import AimedAttack, Attack, aim
+from explorer.experiments.adversarial import Aimed, AimedAttack, Attack, aim
 from explorer.experiments.arithmetic import LayerPass, layer_pass
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
 from explorer.images import (
@@ -43,12 +43,16 @@ from explorer.images.photos import decoded as decoded_photo
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Score, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
 from explorer.ui.services.explore_state import AppState, Layers
+from explorer.ui.services.slots import Slots
 
 IMAGE_SIDE_PX = 224  # on the page
 
 # More would only wait for each other on the same cores, with their arrays in memory.
 CONCURRENT_PASSES = 2
-INFERENCE_SLOTS = threading.BoundedSemaphore(CONCURRENT_PASSES)
+INFERENCE_SLOTS = Slots(CONCURRENT_PASSES)
+MOST_ATTACK_MACS = 6e11
+"""Multiply-accumulates of an attack in a live view: ten steps, which the page offers, have 5.9e11 on a VGG-19 at 224
+pixels, the largest preset."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,7 +330,9 @@ class InferenceCache:
         self._large: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.large"])
         self._untouched: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.untouched"])
         self._clean: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.clean"])
-        self._attacked: LruCache[AttackedInput] = LruCache(CACHES["ui.services.inference.InferenceCache.attacked"])
+        self._attacked: LruCache[AttackedInput | str] = LruCache(
+            CACHES["ui.services.inference.InferenceCache.attacked"]
+        )
         self._profiles: LruCache[tuple[LayerProfile, ...]] = LruCache(
             CACHES["ui.services.inference.InferenceCache.profiles"]
         )
@@ -376,32 +382,54 @@ class InferenceCache:
             refusals=refusals,
         )
 
-    def attacked(self, networks: Sequence[ChosenNetwork], state: AppState, image: InputImage) -> InputImage:
+    def attacked(
+        self,
+        networks: Sequence[ChosenNetwork],
+        state: AppState,
+        image: InputImage,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> InputImage:
         """The image as the attack of the view on one of these networks has made it. That network works with the
-        interventions of the view. The image itself where there is no attack, or it is attacked already."""
+        interventions of the view. The image itself where there is no attack, or it is attacked or refused already.
+
+        Each step has a slot of its own, so that others get one between two. `go_on` is called before each; what it
+        raises ends the attack, and is raised here.
+        """
         aimed = AimedAttack.from_text(state.attack)
-        if not aimed.level or image.attacked:
+        if not aimed.level or image.attacked or image.attack_refusal:
             return image
         against = len(networks) - 1 if aimed.second else 0
         network = networks[against]
         loaded, (interventions, _) = network.checkpoint, chosen_interventions(network.checkpoint, state.change)
         key = f"{image.digest}/{aimed.to_text()}/{network.name}/{network.title}/{against}/{as_text(interventions)}"
 
-        def compute() -> AttackedInput:
+        def compute() -> AttackedInput | str:
+            if refusal := too_long(network, aimed.attack):
+                return refusal
             shares = input_pixels(loaded, image).transpose(2, 0, 1) / 255
-            with INFERENCE_SLOTS:
-                perturbed, label, target = aim(loaded, shares, aimed, interventions)
+            steps = aim(
+                loaded, shares, aimed.attack, target=aimed.target, least=aimed.least, interventions=interventions
+            )
+            found: Aimed | None = None
+            while found is None:
+                go_on()
+                try:
+                    with INFERENCE_SLOTS:
+                        _, found = next(steps)
+                except ValueError as error:
+                    if not is_user_error(error):
+                        raise
+                    return user_message(error)
+            perturbed, label, target = found
             return AttackedInput(
                 image, aimed.attack, against, network.title, loaded.class_names, label, target, (shares, perturbed)
             )
 
-        try:
-            with self.lock:
-                return replace(image, attacked=self._attacked.get(key, compute), digest=key)
-        except ValueError as error:
-            if not is_user_error(error):
-                raise
-            return replace(image, attack_refusal=user_message(error))
+        with self.lock:
+            attacked = self._attacked.get(key, compute)
+        if isinstance(attacked, str):
+            return replace(image, attack_refusal=attacked)
+        return replace(image, attacked=attacked, digest=key)
 
     def layer_pass(self, result: NetworkResult, image: InputImage, layer: str) -> LayerPass:
         """What that pass put into the layer: another value of it needs no pass. Raises ValueError as `layer_pass`."""
@@ -442,6 +470,16 @@ def _blocks_bytes(result: NetworkResult) -> int:
     and four of its output's."""
     sizes = [layer.activation.nbytes for layer in result.trace.layers if layer.kind == "block"]
     return 4 * sum(before + size for before, size in zip([*sizes[:1], *sizes], sizes, strict=False))
+
+
+def too_long(network: ChosenNetwork, attack: Attack) -> str:
+    """A sentence where a live view does not wait for that attack, else ""."""
+    most = int(MOST_ATTACK_MACS / (3 * describe(network.checkpoint.spec).macs))
+    if attack.passes == 1 or attack.passes <= most:
+        return ""
+    fewer = f"at most {most} steps" if most > 1 else "FGSM"
+    said = f"{attack.words()} against {network.title} takes too long for a live view"
+    return f"{said}; choose {fewer}, or measure it on Experiments."
 
 
 def chosen_interventions(loaded: Checkpoint, change: str) -> tuple[tuple[Intervention, ...], tuple[Refusal, ...]]:

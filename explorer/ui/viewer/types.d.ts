@@ -14,6 +14,7 @@ interface LayerSelection {
   scope: Scope;
   opacity: number; // per cent, 0..100
   evidence: "positive" | "signed"; // of a Grad-CAM: what supports the class, or also what opposes it
+  field: "theoretical" | "effective"; // the receptive fields of that value: with "effective" both are drawn
   rows: string | null; // further rows of the strip, with commas: rows.js
   at: string | null; // the value whose arithmetic is shown: "row,column" of the chosen map, "layer:place", "probabilities"
 }
@@ -59,7 +60,6 @@ interface State {
   rows: { key: string; answer: LayerRows } | null; // what is known of the rows
   offersRows: boolean; // whether their switches are to be seen, with what each costs
   started: string[]; // rows whose long measurement is wanted
-  effective: boolean; // whether the effective receptive field is wanted
   error: string; // a sentence about the last request that failed; "" for none
   live: string; // the picture of a hand at work or a camera, which the server does not keep; "" for none
   uploading: string; // the name of the file that is being read; "" for none
@@ -100,7 +100,6 @@ type StoreEvent =
   | { type: "received" | "layers"; key: string; message: Message }
   | { type: "uploaded"; key: string; message: Message; frame?: string | null } // that of a drawing
   | { type: "values"; key: string; message: Message & { values: ValueData[] } }
-  | { type: "effective"; wanted: boolean }
   | { type: "rows"; key: string; answer: LayerRows }
   | { type: "offers rows"; open: boolean }
   | { type: "start"; row: string }
@@ -213,8 +212,7 @@ type ValueData =
       at: number[];
       value: number | null;
       reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
-      difference: number | null; // the largest, as a share of max(1, |value|)
-      agrees: boolean;
+      check: string; // a sentence: whether the value that is recomputed from these numbers is that of the pass
       same: Record<string, string[]>; // by layer that gives an input: those in front of it with its values' places
       steps: ValueStep[];
       effective?: { map: PictureAt; largest: number };

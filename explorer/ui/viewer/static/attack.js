@@ -32,3 +32,6 @@ export const aimOf = ({ least, target }) => (least ? "least" : target === null ?
 
 /** @type {(attack: Attack, aim: string) => Attack} */
 export const withAim = (attack, aim) => ({ ...attack, least: aim === "least", target: /^[0-9]+$/.test(aim) ? Number(aim) : null });
+
+/** The text of an attack for any other class, where the chosen one is not known. @type {(text: string) => string} */
+export const withoutTarget = (text) => attackText({ ...attackOf(text), target: null });

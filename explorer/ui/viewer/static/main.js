@@ -171,7 +171,7 @@ function request() {
     afterDrawing();
   }
   if (needsFetch(state)) return load(key, `layer ${shownLayer(state)} ${state.selection.channel}`, { only: "layer" });
-  if (wantsValues()) return load(key, `values ${valueKey(state)}`, { only: state.effective ? "field" : "value" });
+  if (wantsValues()) return load(key, `values ${valueKey(state)}`, { only: state.selection.field === "effective" ? "field" : "value" });
   after("idle", IDLE_MS, prefetch);
   measure();
 }
@@ -433,8 +433,7 @@ export function blockmaps({ data, parentElement }) {
 
 /** @type {(component: Component) => () => void} */
 export function arithmetic({ parentElement }) {
-  const wantField = (/** @type {boolean} */ wanted) => dispatch({ type: "effective", wanted });
-  const place = once(parentElement, ".arithmetic", (root) => arithmeticView(root, select, wantField));
+  const place = once(parentElement, ".arithmetic", (root) => arithmeticView(root, select));
   return mount("arithmetic", place);
 }
 

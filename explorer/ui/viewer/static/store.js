@@ -13,7 +13,6 @@ export const EMPTY = Object.freeze({
   key: null,
   selection: DEFAULTS,
   values: null,
-  effective: false,
   rows: null,
   offersRows: false,
   started: [],
@@ -74,8 +73,6 @@ function reduced(state, event) {
     case "values":
       if (valueKey(state) !== event.key) return state; // another value was chosen meanwhile
       return { ...state, values: { key: event.key, body: event.message.body, networks: event.message.values }, error: "" };
-    case "effective":
-      return { ...state, effective: event.wanted };
     case "rows":
       if (rowsKey(state) !== event.key) return state; // others are wanted by now
       return { ...state, rows: { key: event.key, answer: event.answer } };
@@ -151,9 +148,9 @@ function selected(selection, changes) {
 
 /** Names all that the shown arithmetic depends on; null where no value is chosen. @type {(state: State) => string | null} */
 export function valueKey(state) {
-  const { selection, key, effective } = state;
+  const { selection, key } = state;
   if (selection.at === null || key === null) return null;
-  return JSON.stringify([key, shownLayer(state), selection.channel, selection.at, effective]);
+  return JSON.stringify([key, shownLayer(state), selection.channel, selection.at, selection.field]);
 }
 
 /** Whether the arithmetic of the chosen value has to be fetched. @type {(state: State) => boolean} */

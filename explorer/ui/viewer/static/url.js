@@ -8,6 +8,7 @@ export const DEFAULTS = Object.freeze({
   opacity: 70,
   evidence: "positive",
   at: null,
+  field: "theoretical",
   rows: null,
 });
 const AT = /^(probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3})$/;
@@ -36,6 +37,7 @@ export function parseFragment(fragment) {
     opacity: wholeNumber(given.get("opacity"), 100) ?? DEFAULTS.opacity,
     evidence: given.get("evidence") === "signed" ? "signed" : DEFAULTS.evidence,
     at: at !== null && AT.test(at) ? at : DEFAULTS.at,
+    field: given.get("field") === "effective" ? "effective" : DEFAULTS.field,
     rows: rows !== null && ROWS.test(rows) ? rows : DEFAULTS.rows,
   };
 }
@@ -55,12 +57,13 @@ export function formatFragment(selection, sheet = false) {
 }
 
 /**
- * The address of the page of one channel of the network at place `which`, with the pair and the picture of the view.
+ * The address of the page of one channel of the network at place `which`, with the pair and the picture of the view, and
+ * what is changed of both, which Explore gets back from there.
  * @type {(view: View, layer: string, channel: number, which: number) => string}
  */
-export function unitAddress({ networks, picture, frame, paper, target }, layer, channel, which) {
-  const given = { first: networks[0], second: networks[1] ?? "none", picture, frame, paper, target };
+export function unitAddress({ networks, picture, frame, paper, target, dials, change, attack }, layer, channel, which) {
+  const given = { first: networks[0], second: networks[1] ?? "none", picture, frame, paper, target, dials, change, attack };
   const unit = { question: "unit", layer, channel, network: which ? "second" : "first" };
-  const fields = Object.entries({ ...given, ...unit }).filter(([, value]) => value !== null);
+  const fields = Object.entries({ ...given, ...unit }).filter(([, value]) => value !== null && value !== "");
   return `experiments?${new URLSearchParams(fields.map(([name, value]) => [name, String(value)]))}`;
 }

@@ -2,7 +2,7 @@
 
 import { cellColours, fourDigits, partsOf, pixelUnder, placeIn, placeText, selectionOf } from "../arithmetic.js";
 import { colorTable, toImageData } from "../colors.js";
-import { el, moveWithKeys, paintImage, setTabStop, setText, toggle } from "../dom.js";
+import { el, moveWithKeys, paintImage, setTabStop, setText, toggle, update } from "../dom.js";
 import { cellOf, movedBy, onHover, pixelOn, shares, tellHover, windowArea } from "../links.js";
 import { rasterAt } from "../message.js";
 import { shownLayer } from "../store.js";
@@ -248,19 +248,16 @@ function valueParts(context, value) {
       ...(step.window ? [windowPart(context, value, step, step.window)] : []),
     ),
   );
-  const difference = value.difference === null ? "" : `largest difference ${fourDigits(value.difference)}`;
-  const reason = value.agrees ? "" : "; float32 rounds sums of numbers this large";
-  const check = difference ? `Recomputed from these numbers: ${difference}${reason}.` : "Nothing here can be recomputed.";
-  return [fieldPart(context, value), ...steps, el("p", { className: "check" }, check)];
+  return [fieldPart(context, value), ...steps, el("p", { className: "check" }, value.check)];
 }
 
-/** @type {(root: HTMLElement, select: Select, wantField: (wanted: boolean) => void) => Draw} */
-export function arithmeticView(root, select, wantField) {
+/** @type {(root: HTMLElement, select: Select) => Draw} */
+export function arithmeticView(root, select) {
   const hint = el("p", { className: "caption" });
   const start = el("button", { type: "button", onclick: () => select({ at: "probabilities" }) }, "Start at the probability");
   const none = el("button", { type: "button", onclick: () => select({ at: null }) }, "Choose none");
   const effective = el("input", { type: "checkbox", role: "switch" });
-  effective.onchange = () => wantField(effective.checked);
+  effective.onchange = () => select({ field: effective.checked ? "effective" : "theoretical" });
   const wanted = el("label", {}, effective, el("span", {}, "Effective receptive field"));
   const said = el("p", { className: "said", ariaLive: "polite" });
   const columns = el("div", { className: "columns" });
@@ -293,6 +290,7 @@ export function arithmeticView(root, select, wantField) {
     toggle(root, message !== null);
     toggle(none, chosen);
     toggle(wanted, chosen);
+    update(effective, { checked: selection.field === "effective" });
     toggle(said, chosen);
     toggle(columns, chosen);
     if (!chosen || !values) return;

@@ -1,5 +1,6 @@
 // The bar above every page: networks, picture, class to explain, and the set of layers. Its lists are the browser's own.
 
+import { withoutTarget } from "../attack.js";
 import { el, focusedIn, setText, toggle, update } from "../dom.js";
 import { awaited, loading } from "../store.js";
 import { cameraView } from "./camera.js";
@@ -78,7 +79,7 @@ function searchOf(words, onchange) {
 
 /**
  * What follows from another first or second network. Twins stay twins; a second network without the classes of the first
- * goes where the page shows no `mixed` pair, and so does a class that was chosen among others.
+ * goes where the page shows no `mixed` pair. So does a class that was chosen among others, to explain or for an attack.
  * @type {(data: Pick<BarData, "networks" | "twins" | "mixed">, before: View, first: string, second: string | undefined) => Partial<View>}
  */
 export function chosenNetworks({ networks, twins, mixed }, before, first, second) {
@@ -87,9 +88,11 @@ export function chosenNetworks({ networks, twins, mixed }, before, first, second
   const wereTwins = first !== old && beside !== undefined && twins[old] === beside;
   const fits = second !== undefined && second !== first && (mixed || known(second) === known(first));
   const chosen = second === undefined ? undefined : wereTwins || !fits ? (twins[first] ?? (fits ? second : undefined)) : second;
+  const keepsClasses = known(first) === known(old);
   return {
     networks: chosen === undefined ? [first] : [first, chosen],
-    target: known(first) === known(old) ? before.target : null,
+    target: keepsClasses ? before.target : null,
+    attack: keepsClasses ? before.attack : withoutTarget(before.attack),
   };
 }
 
