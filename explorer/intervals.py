@@ -1,7 +1,7 @@
 """Accuracies and means with their 95 % confidence intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -11,6 +11,7 @@ CONFIDENCE = 0.95
 
 _EXACT = 30  # degrees of freedom; a series of few terms is as good above
 _SAMPLES = 2000
+_DRAWN_AT_ONCE = 250_000  # values of bootstrap samples
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
@@ -82,31 +83,51 @@ def mean(values: Sequence[float]) -> Mean:
     return Mean(middle, middle - half, middle + half, n)
 
 
-def bootstrap_mean(values: Sequence[float] | np.ndarray, draws: np.ndarray | None = None) -> Mean:
+def bootstrap_mean(values: Sequence[float] | np.ndarray) -> Mean:
     """With the percentile interval of 2,000 bootstrap samples, widened for few values as Student's t is (the expanded
     percentile interval, Hesterberg 2015, "What teachers should know about the bootstrap").
 
-    `draws` are `bootstrap_draws` of as many values, for many means; by default those of the seed 0. Raises ValueError
-    for no values, or some that are not finite.
+    The samples are drawn with seed 0. Raises ValueError for no values, or some that are not finite.
     """
-    found = np.asarray(values, np.float64)
-    if not found.size or not np.isfinite(found).all():
-        raise ValueError(f"`values` must be one or more finite numbers, received {found.size}; leave out the others.")
-    n = found.size
-    if n == 1:
-        return Mean(float(found[0]), math.nan, math.nan, 1)
-    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * _student(n - 1))
-    means = (bootstrap_draws(n) if draws is None else draws) @ found
-    means = means.clip(found.min(), found.max())  # rounding leaves that range
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Mean(float(found.mean()), float(low), float(high), n)
+    return bootstrap_means([values])[0]
 
 
-def bootstrap_draws(n: int, seed: int = 0) -> np.ndarray:
-    """The share of each of `n` values in each of 2,000 samples drawn with replacement, float64 (2000, n)."""
-    drawn = np.random.default_rng(seed).integers(0, n, (_SAMPLES, n))
-    places = drawn + n * np.arange(_SAMPLES)[:, None]
-    return np.bincount(places.ravel(), minlength=_SAMPLES * n).reshape(_SAMPLES, n) / n
+def bootstrap_means(rows: Sequence[Sequence[float] | np.ndarray]) -> list[Mean]:
+    """`bootstrap_mean` of each row; rows of as many values share their samples. Takes 16 MB at most beside the rows and
+    the means of their samples, for rows of up to 250,000 values."""
+    found = [np.asarray(row, np.float64) for row in rows]
+    for each in found:
+        if not each.size or not np.isfinite(each).all():
+            raise ValueError(
+                f"`values` must be one or more finite numbers, received {each.size}; leave out the others."
+            )
+    means: dict[int, Mean] = {}
+    for n in {each.size for each in found}:
+        places = [place for place, each in enumerate(found) if each.size == n]
+        together = np.stack([found[place].ravel() for place in places])  # (R, n)
+        if n == 1:
+            means |= {
+                place: Mean(float(row[0]), math.nan, math.nan, 1) for place, row in zip(places, together, strict=True)
+            }
+            continue
+        sampled = np.concatenate([draws @ together.T for draws in _bootstrap_draws(n)])  # (2000, R)
+        sampled = sampled.clip(together.min(axis=1), together.max(axis=1))  # rounding leaves that range
+        tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * _student(n - 1))
+        limits = np.quantile(sampled, [tail, 1 - tail], axis=0).T
+        for place, row, (low, high) in zip(places, together, limits.tolist(), strict=True):
+            means[place] = Mean(float(row.mean()), low, high, n)
+    return [means[place] for place in range(len(found))]
+
+
+def _bootstrap_draws(n: int) -> Iterator[np.ndarray]:
+    """The share of each of `n` values in each of 2,000 samples drawn with replacement, float64 (K, n): K samples at a
+    time, since all of them take 16 kB a value, several times over while they are drawn."""
+    generator = np.random.default_rng(0)
+    at_once = max(1, _DRAWN_AT_ONCE // n)
+    for first in range(0, _SAMPLES, at_once):
+        count = min(at_once, _SAMPLES - first)
+        drawn = generator.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n) / n
 
 
 def _student(freedom: int) -> float:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
-from explorer.architectures import ArchitectureSpec, Network, Stage, build
+from explorer.architectures import ArchitectureSpec, Network, Recorder, Stage, build
 from explorer.attribution import (
     READINGS,
     PerturbationCurve,
@@ -26,6 +26,7 @@ from explorer.attribution import (
     spearman,
 )
 from explorer.attribution.explanation import baseline
+from explorer.attribution.faithfulness import groups_from_head, partly_random
 from explorer.presets import cifar
 from explorer.tracing import trace
 
@@ -289,6 +290,38 @@ def test_shortcuts_with_weights_are_forgotten_too():
     found = finished(cascading_randomisation(network, picture(SMALL), lambda network, image: image[0], most=99))
     names = {name for group in found.layers for name in group}
     assert names == {name.rpartition(".")[0] for name in network.state_dict()}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"branch_start": "gamma"}, {"branch_start": "gain"}, {"branch_start": "gain", "preactivation": True}]
+)
+def test_branches_that_start_at_zero_are_forgotten_and_not_left_out(changes: dict[str, Any]):
+    """The fresh ones are those of a twin whose branches are whole from the start, so that random weights show."""
+    network = trained(replace(SMALL, shortcut="identity", **changes))
+    groups = groups_from_head(network)
+    names = {name for group in groups for name in group}
+    assert names == {name.rpartition(".")[0] for name in network.state_dict()}
+    gains = [group for group in groups if any(name.endswith("branch_gain") for name in group)]
+    assert len(gains) == (3 if changes["branch_start"] == "gain" else 0)
+    assert all(any(name.endswith("conv2") for name in group) for group in gains)
+    before = weights_of(network)
+    forgotten = partly_random(network, len(groups))
+    assert weights_of(network) == before
+    whole = partly_random(trained(replace(network.spec, branch_start="full")), len(groups))
+    x = torch.from_numpy(picture(SMALL))[None]
+    recorder = Recorder(forgotten)
+    torch.testing.assert_close(forgotten(x, recorder), whole(x))
+    last = "branch_gain" if gains else "norm2"
+    ends = [output for name, output in recorder.outputs.items() if name.endswith(last)]
+    assert len(ends) == 3 and all(output.abs().max() > 0 for output in ends)
+    seen: list[bytes] = []
+
+    def make_map(network: Network, image: np.ndarray) -> np.ndarray:
+        seen.append(network(x).numpy().tobytes())
+        return image[0]
+
+    finished(cascading_randomisation(network, picture(SMALL), make_map, most=2))
+    assert seen[-1] == forgotten(x).numpy().tobytes(), "the cascade ends where all weights are random"
 
 
 def test_wrong_maps_and_steps_say_what_is_right():

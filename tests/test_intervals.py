@@ -1,9 +1,13 @@
 """Balanced accuracy and its interval, against a published example and by simulation. Wilson's: test_agreement.py."""
 
+import tracemalloc
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
-from explorer.intervals import accuracy, balanced_accuracy
+from explorer import intervals
+from explorer.intervals import accuracy, balanced_accuracy, bootstrap_mean, bootstrap_means
 
 
 def test_the_interval_of_two_classes_is_newcombes() -> None:
@@ -44,3 +48,30 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says(shares: tuple[floa
 def test_no_class_has_no_mean() -> None:
     with pytest.raises(ValueError, match="one class or more"):
         balanced_accuracy([])
+
+
+def test_samples_in_chunks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of several lengths, chunks that do not divide the 2,000 samples, and odd numbers of values."""
+    random = np.random.default_rng(1)
+    rows = [random.standard_normal(n) for n in (7, 41, 7, 1)]
+    once = bootstrap_means(rows)
+    for row, each in zip(rows[:3], once, strict=False):
+        assert astuple(each) == pytest.approx(astuple(bootstrap_mean(row)))
+    assert np.isnan(once[3].low) and once[3].n == 1
+    for row in rows[:2]:
+        whole = np.concatenate(list(intervals._bootstrap_draws(row.size)))
+        drawn = np.random.default_rng(0).integers(0, row.size, (2000, row.size))
+        np.testing.assert_allclose(whole @ row, row[drawn].mean(axis=1), atol=1e-12)
+        monkeypatch.setattr(intervals, "_DRAWN_AT_ONCE", 3 * row.size + 1)
+        chunks = list(intervals._bootstrap_draws(row.size))
+        assert len(chunks) == 667 and {len(each) for each in chunks} == {3, 2}
+        np.testing.assert_array_equal(np.concatenate(chunks), whole)
+        monkeypatch.undo()
+
+
+def test_a_bootstrap_of_many_values_takes_little_memory() -> None:
+    tracemalloc.start()
+    bootstrap_means([np.arange(4000.0)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20  # all samples at once are 64 MB, four times over

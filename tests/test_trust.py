@@ -24,7 +24,7 @@ from explorer.datasets import shapes
 from explorer.experiments import measurement, trust
 from explorer.experiments.agreement import images_for
 from explorer.experiments.trust import CONTROLS, TrustTable, curve_areas, points_at, share_on_mask
-from explorer.intervals import Mean, bootstrap_draws, bootstrap_mean
+from explorer.intervals import Mean, bootstrap_mean
 from explorer.labels import RANDOM_LEVELS
 from explorer.tracing import trace
 from explorer.ui import navigation
@@ -127,7 +127,6 @@ def test_intervals_of_means_are_what_theory_says():
         np.testing.assert_allclose([found.low, found.high], [found.value - half, found.value + half], atol=0.15 * half)
     assert bootstrap_mean([0.5] * 9) == Mean(0.5, 0.5, 0.5, 9)
     assert np.isnan(bootstrap_mean([2.0]).low)
-    np.testing.assert_allclose(bootstrap_draws(7).sum(axis=1), 1)
     with pytest.raises(ValueError, match="`values` must be one or more finite numbers, received 0"):
         bootstrap_mean([])
 
@@ -143,6 +142,8 @@ def test_the_maps_of_a_batch_are_those_of_each_picture_alone(checkpoint: Checkpo
     for place, (image, target) in enumerate(zip(images, targets, strict=True)):
         traced = trace(checkpoint.network, image, target)
         alone = {"gradient": saliency(traced), "grad_cam": enlarge(grad_cam(traced[LAYER]), (16, 16))}
+        alone["signed_grad_cam"] = enlarge(grad_cam(traced[LAYER], relu=False), (16, 16))
+        assert found["signed_grad_cam"][place].min() < 0
         for name, values in found.items():
             if name not in alone:
                 *_, last = explain(checkpoint.network, image, target, name)
@@ -276,7 +277,7 @@ def test_the_terminal_prints_the_table(checkpoint: Checkpoint, tmp_path: Path, c
     checkpoints.save(checkpoint, file)
     assert main(["trust", str(file), "--count", "6", "--json", "--threads", "1"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["networks"]
-    assert found["n"] == 6 and found["layer"] == LAYER and len(found["results"]) == 17 and len(found["sentences"]) == 3
+    assert found["n"] == 6 and found["layer"] == LAYER and len(found["results"]) == 18 and len(found["sentences"]) == 3
     mask = next(row for row in found["results"] if row["map"] == "mask")
     assert (
         mask["pointing_value"] == 1
@@ -285,7 +286,11 @@ def test_the_terminal_prints_the_table(checkpoint: Checkpoint, tmp_path: Path, c
     )
     assert main(["trust", str(file), "--count", "3"]) == 0
     text = capsys.readouterr().out
-    assert "the mask itself" in text and "From fewer than 20 images no difference is told." in text
+    assert (
+        "the mask itself" in text
+        and "Signed Grad-CAM" in text
+        and "From fewer than 20 images no difference is told." in text
+    )
     assert main(["trust", str(file), "--count", "0"]) == 2 and main(["trust", *[str(file)] * 5]) == 2
     assert "5 networks are too many at once; 4 is the most." in capsys.readouterr().err
 
@@ -306,7 +311,7 @@ def test_the_question_on_the_page(monkeypatch: pytest.MonkeyPatch):
         app.query_params[name] = value
     app.run()
     said = "\n".join(each.value for each in (*app.markdown, *app.caption))
-    assert re.search(r"This takes about [\d,]+ passes for 50 images and 14 methods\.", said)
+    assert re.search(r"This takes about [\d,]+ passes for 50 images and 15 methods\.", said)
     (button,) = [each for each in app.button if each.label.startswith("Measure (about")]
     button.click().run()
     said = "\n".join(each.value for each in (*app.markdown, *app.caption)).replace("\\", "")
@@ -317,7 +322,7 @@ def test_the_question_on_the_page(monkeypatch: pytest.MonkeyPatch):
     assert "| the mask itself | 50 | 100.0 (92.9\u2060…\u2060100.0) |" in said
     assert app.query_params["measure"] in ("yes", ["yes"])
     heads, *lines = files["Results (CSV)"]().decode("utf-8-sig").splitlines()
-    assert heads.startswith("network,map,title,pointing_value,") and len(lines) == 2 * 17
+    assert heads.startswith("network,map,title,pointing_value,") and len(lines) == 2 * 18
 
 
 def test_networks_that_know_no_shapes_are_told_so():

@@ -13,7 +13,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, shapes
 from explorer.experiments.agreement import images_for
 from explorer.experiments.units import connections
-from explorer.experiments.units.connections import Connections, fed_by, feeds, first_unit
+from explorer.experiments.units.connections import Carried, Connections, fed_by, feeds, first_unit
 from explorer.experiments.units.findings import UnitFindings, natural_findings, sentences, with_optimised
 from explorer.experiments.units.influence import influence
 from explorer.experiments.units.natural import Unit, UnitAnswers, box_of, natural_answers
@@ -21,6 +21,7 @@ from explorer.experiments.units.optimised import Waves, optimise
 from explorer.onnx_export import to_onnx
 from explorer.presets import cifar
 from explorer.tracing import EVERYTHING, trace
+from explorer.ui.experiments.unit_answer import weight_parts
 from explorer.weights_import import graphs, onnx_layout
 
 Result = TypeVar("Result")
@@ -285,15 +286,55 @@ def test_sums_lead_to_the_next_convolution_and_shortcuts_carry_a_channel_on() ->
     network = checkpoint().network  # option A from 4 to 6 channels: one channel of zeros in front
     found = feeds(network, Unit("stages.0.0.conv2", 1))
     assert [each.through for each in found.connections] == ["stages.1.0.conv1"]
-    assert found.carried == (Unit("stages.1.0", 2),) and not found.unread
+    assert [each.unit for each in found.carried] == [Unit("stages.1.0", 2)] and not found.unread
+    assert found.carried[0].change.startswith("× "), "the norm behind that convolution"
+    (behind,) = feeds(network, Unit("stages.0.0", 1)).carried
+    assert behind == Carried(Unit("stages.1.0", 2)) and behind.change == "unchanged"
     back = fed_by(network, Unit("stages.1.0", 2))
     assert [each.through for each in back.connections] == ["stages.1.0.conv2"]
-    assert back.carried == (Unit("stages.0.0", 1),)
+    assert back.carried == (Carried(Unit("stages.0.0", 1)),)
     assert not fed_by(network, Unit("stages.1.0", 0)).carried, "a channel of zeros"
-    assert fed_by(network, Unit("stages.1.1.shortcut", 3)).carried == (Unit("stages.1.0", 3),)
+    assert fed_by(network, Unit("stages.1.1.shortcut", 3)).carried == (Carried(Unit("stages.1.0", 3)),)
     projected = checkpoint(replace(SPEC, shortcut="projection")).network
     through = [each.through for each in fed_by(projected, Unit("stages.1.0", 2)).connections]
     assert through == ["stages.1.0.conv2", "stages.1.0.shortcut.conv"]
+
+
+@torch.no_grad()
+def test_gains_on_the_way_are_factors() -> None:
+    """An oracle by passes, as the sum of a block is linear: raise one channel, and see how far the other end moves."""
+    gained = replace(SPEC, branch_start="gain", shortcut_gain=0.5, activation="leaky_relu")
+    network = checkpoint(gained).network
+    for number, place in enumerate(("0.0", "1.0", "1.1")):
+        network.get_submodule(f"stages.{place}.branch_gain").get_parameter("weight").fill_(0.3 - 0.5 * number)
+    found = feeds(network, Unit("stages.0.0", 1))
+    assert found.carried == (Carried(Unit("stages.1.0", 2), 0.5),) and found.carried[0].change == "× 0.5"
+    assert not found.unread and [each.through for each in found.connections] == ["stages.1.0.conv1"]
+    inside = feeds(network, Unit("stages.0.0.conv2", 1))  # not behind its norm
+    norm = network.get_submodule("stages.0.0.norm2")
+    factor = float(norm.get_parameter("weight")[1] / (norm.get_buffer("running_var")[1] + norm.eps).sqrt())  # type: ignore[operator]
+    assert inside.carried[0].factor == pytest.approx(0.5 * 0.3 * factor, rel=1e-5) and not inside.unread
+    assert only(inside.connections).totals == pytest.approx(only(found.connections).totals * 0.3 * factor, rel=1e-5)
+    back = fed_by(network, Unit("stages.1.1", 2))
+    assert back.carried == (Carried(Unit("stages.1.0", 2), 0.5),) and not back.unread
+    said = weight_parts(checkpoint(gained), (back, found))
+    assert f"The shortcut carries {Unit('stages.1.0', 2)} on, × 0.5." in said
+    assert f"The shortcut carries it on to {Unit('stages.1.0', 2)}, × 0.5." in said
+    into = only(back.connections)
+    block = network.get_submodule("stages.1.1")
+    before, conv, norm, gain = (block.get_submodule(name) for name in ("norm1", "conv2", "norm2", "branch_gain"))
+    raised = before.get_parameter("weight") / (before.get_buffer("running_var") + before.eps).sqrt()  # type: ignore[operator]
+    x = torch.zeros(1, 6, 8, 8)
+    still = gain(norm(conv(x)))
+    for channel, total in enumerate(into.totals):
+        x.zero_()[0, channel] = raised[channel]
+        assert total == pytest.approx(float((gain(norm(conv(x))) - still)[0, 2, 4, 4]), rel=1e-4, abs=1e-6)
+    plain = feeds(checkpoint(replace(SPEC, preactivation=True)).network, Unit("stages.1.0.conv2", 2))
+    network = checkpoint(replace(gained, preactivation=True)).network
+    network.get_submodule("stages.1.0.branch_gain").get_parameter("weight").fill_(-0.25)
+    ours = feeds(network, Unit("stages.1.0.conv2", 2))
+    assert not ours.unread and [each.through for each in ours.connections] == [x.through for x in plain.connections]
+    assert ours.carried == (Carried(Unit("stages.1.1", 2), -0.125),)
 
 
 def test_preactivation_counts_the_norms_on_the_way() -> None:

@@ -108,7 +108,7 @@ def test_a_unit_in_a_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path
     values = [each["value"] for each in said["strongest"]]
     assert values == sorted(values, reverse=True) and values[0] > said["weakest"][0]["value"]
     assert said["optimised"]["steps"] == 3 and said["influence"]["before"]["n"] == 30
-    assert said["feeds"]["carried"] == [{"layer": "stages.2.0", "channel": 20}]
+    assert said["feeds"]["carried"] == [{"layer": "stages.2.0", "channel": 20, "factor": 1.0}]
     with np.load(file) as arrays:
         assert {*arrays.files} == {"strongest", "weakest", "maximising", "minimising"}
         assert arrays["strongest"].shape == (9, 32, 32, 3) and arrays["maximising"].dtype == np.uint8

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.architectures.graph import GraphSpec
-from explorer.architectures.network import Block, IdentityShortcut, Network, ProjectionShortcut
+from explorer.architectures.network import Block, IdentityShortcut, Network, ProjectionShortcut, norm_factors
 from explorer.architectures.spec import CONVOLUTIONS_IN_BLOCK, ArchitectureSpec
 
 
@@ -141,8 +141,8 @@ def _with_norm(conv: nn.Conv2d, norm: nn.Module | None) -> tuple[Tensor, Tensor]
     bias = torch.zeros_like(kernel[:, 0, 0, 0]) if conv.bias is None else conv.bias.double()
     if norm is None:
         return kernel, bias
-    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
-    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
+    factor = norm_factors(norm)
     return kernel * factor.reshape(-1, 1, 1, 1), (bias - norm.running_mean.double()) * factor + norm.bias.double()
 
 

@@ -403,6 +403,13 @@ def normalisation(spec: ArchitectureSpec, channels: int) -> nn.Module | None:
     return nn.BatchNorm2d(channels) if spec.norm == "batch" else None
 
 
+def norm_factors(norm: nn.BatchNorm2d) -> Tensor:
+    """What a norm multiplies each channel by after training, γ / sqrt(variance + ε): float64 (C,), any sign."""
+    assert norm.running_var is not None
+    deviation = (norm.running_var.double() + norm.eps).sqrt()
+    return 1 / deviation if norm.weight is None else norm.weight.double() / deviation
+
+
 ACTIVATION_CLASSES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,

@@ -14,6 +14,7 @@ FAST = (
     "gradient",
     "input_x_gradient",
     "grad_cam",
+    "signed_grad_cam",
     "grad_cam_pp",
     "layer_cam",
     "eigen_cam",
@@ -21,7 +22,8 @@ FAST = (
     "guided_grad_cam",
     "deep_lift",
 )
-"""What `fast_maps` knows: the methods of one or two passes a picture, "gradient" (the saliency) and "grad_cam"."""
+"""What `fast_maps` knows: the methods of one or two passes a picture, "gradient" (the saliency), "grad_cam" and the
+same before its ReLU, "signed_grad_cam"."""
 
 
 def fast_maps(
@@ -40,7 +42,10 @@ def fast_maps(
         found["gradient"] = np.abs(passed.image_gradient).max(axis=1)
     if "input_x_gradient" in names:
         found["input_x_gradient"] = (images * passed.image_gradient).sum(axis=1)
-    grad_cam = _enlarged(cams.weighted(passed.activation, passed.gradient.mean(axis=(2, 3))), size)
+    before_relu = cams.weighted_sum(passed.activation, passed.gradient.mean(axis=(2, 3)))
+    if "signed_grad_cam" in names:
+        found["signed_grad_cam"] = _enlarged(before_relu, size)
+    grad_cam = _enlarged(np.maximum(before_relu, 0), size)
     if "grad_cam" in names:
         found["grad_cam"] = grad_cam
     for name, made in cams.FROM_ARRAYS.items():

@@ -51,7 +51,12 @@ def eigen_cam(activation: np.ndarray) -> np.ndarray:
 
 def weighted(activation: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """ReLU(sum_k w_k A_k) of weights (..., C)."""
-    return np.maximum(np.einsum("...k,...kij->...ij", weights, activation), 0).astype(np.float32)
+    return np.maximum(weighted_sum(activation, weights), 0)
+
+
+def weighted_sum(activation: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """sum_k w_k A_k of weights (..., C): with Grad-CAM's weights the signed Grad-CAM, before its ReLU."""
+    return np.einsum("...k,...kij->...ij", weights, activation).astype(np.float32)
 
 
 def channel_masks(activation: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -322,9 +322,13 @@ def _scores(network: Network, batch: Tensor, target: int) -> np.ndarray:
 
 @torch.no_grad()
 def probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
-    """The target's probability of each picture, float64 (N,)."""
-    logits: Tensor = network(_tensor(network, batch))
-    return (logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy()
+    """The target's probability of each picture, float64 (N,), in chunks of `pictures_at_once`."""
+    at_once = pictures_at_once(network.spec)
+    parts: list[np.ndarray] = []
+    for first in range(0, len(batch), at_once):
+        logits: Tensor = network(_tensor(network, batch[first : first + at_once]))
+        parts.append((logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy())
+    return np.concatenate(parts)
 
 
 def _gradients(network: Network, batch: Tensor, target: int) -> np.ndarray:

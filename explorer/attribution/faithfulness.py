@@ -1,9 +1,9 @@
 """Faithfulness of a map: do its pixels matter to the network, and does it depend on the weights?"""
 
 import copy
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from explorer.architectures import Network, build
+from explorer.architectures.network import BranchGain
 from explorer.attribution.explanation import Share, baseline, pictures_at_once, probabilities
 from explorer.tracing import check_pass, read_only
 from explorer.views import enlarge
@@ -140,16 +141,17 @@ def cascading_randomisation(
 ) -> Generator[Share[CascadingRandomisation], None, None]:
     """Progress, and last the `CascadingRandomisation` of the map that `make_map(network, image)` makes, (H, W).
 
-    The layers with weights, each with the norm behind it, get initial values from the last to the first in at most
-    `most` steps (statistics of norms too). `make_map` is called once more than there are steps, with a private frozen
-    copy: `network` is only read. Shares of a generator are passed on as parts of a step, so that closing this one ends
-    that map.
+    The layers with weights, each with the norm and the gain behind it, get initial values from the last to the first in
+    at most `most` steps (statistics of norms too). Branches that start at 0 in training are whole here, with gains of
+    1: at 0 no random weight of theirs would show. `make_map` is called once more than there are steps, with a private
+    frozen copy: `network` is only read. Shares of a generator are passed on as parts of a step, so that closing this
+    one ends that map.
     Raises ValueError where `most` is below 1 or a map is not finite and of two dimensions.
     """
     if most < 1:
         raise ValueError(f"`most` must be at least 1 step, received {most}.")
     randomised, groups = copy.deepcopy(network).freeze(), groups_from_head(network)
-    random = build(network.spec, _UNTRAINED + seed, network.device)
+    random = _untrained(network, seed)
     count = min(most, len(groups))
     steps = [
         tuple(name for group in groups[i * len(groups) // count : (i + 1) * len(groups) // count] for name in group)
@@ -159,8 +161,7 @@ def cascading_randomisation(
     maps: list[np.ndarray] = []
     for names in steps:
         yield Share((len(maps) + 1) / (count + 1))
-        for name in names:
-            randomised.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
+        _forget(randomised, names, random)
         maps.append((yield from _map(make_map, randomised, image, len(maps) + 1, count + 1)))
     yield Share(
         1.0,
@@ -175,22 +176,38 @@ def cascading_randomisation(
 
 
 def partly_random(network: Network, count: int, seed: int = 0) -> Network:
-    """A private frozen copy whose last `count` layers with weights, and the norms behind them, have initial values, as
-    in `cascading_randomisation`."""
-    randomised, random = copy.deepcopy(network).freeze(), build(network.spec, _UNTRAINED + seed, network.device)
+    """A private frozen copy whose last `count` layers with weights, and the norms and gains behind them, have initial
+    values, as in `cascading_randomisation`."""
+    randomised, random = copy.deepcopy(network).freeze(), _untrained(network, seed)
     for names in groups_from_head(network)[:count]:
-        for name in names:
-            randomised.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
+        _forget(randomised, names, random)
     return randomised
 
 
+def _untrained(network: Network, seed: int) -> Network:
+    """Fresh weights of the same layers but for gains. All branches are whole: those that start at 0 would give 0."""
+    spec = network.spec
+    whole = spec if spec.branch_start == "full" else replace(spec, branch_start="full")
+    return build(whole, _UNTRAINED + seed, network.device)
+
+
+def _forget(network: Network, names: Iterable[str], random: Network) -> None:
+    for name in names:
+        module = network.get_submodule(name)
+        if isinstance(module, BranchGain):
+            nn.init.ones_(module.weight)
+        else:
+            module.load_state_dict(random.get_submodule(name).state_dict())
+
+
 def groups_from_head(network: Network) -> list[list[str]]:
-    """The names of each layer with weights and of the norm that follows it, from the last layer to the first."""
+    """The names of each layer with weights and of the norm and the gain that follow it, from the last layer to the
+    first. A branch's gain is with its last convolution."""
     groups: list[list[str]] = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             groups.append([name])
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | BranchGain):
             if not groups:  # a norm of the picture itself
                 groups.append([])
             groups[-1].append(name)

@@ -116,7 +116,7 @@ def describe_unit(arguments: argparse.Namespace) -> CommandResult:
             for place in part.strongest
         ]
         lines += ["", *table((title, "weights of", "size", "total", "share"), ends)] if ends else []
-        lines += [f"{title} unchanged by the shortcut: {carried}" for carried in each.carried]
+        lines += [f"{title} by the shortcut, {carried.change}: {carried.unit}" for carried in each.carried]
         lines += [f"not read: the weights of {name}" for name in each.unread]
     lines += ["", CAUTION] if found.optimised else []
     lines += ["", f"The pictures are in {out}."] if out else []
@@ -175,7 +175,7 @@ def _neighbours(found: Neighbours, class_names: Sequence[str]) -> dict[str, Any]
             }
             for each in found.connections
         ],
-        "carried": [asdict(unit) for unit in found.carried],
+        "carried": [{**asdict(each.unit), "factor": each.factor} for each in found.carried],
         "unread": list(found.unread),
     }
 

@@ -19,7 +19,7 @@ import torch
 from explorer.architectures import ArchitectureSpec, Network
 from explorer.attribution import METHODS, as_map, cost, explain, parameters_of
 from explorer.attribution.batches import FAST, fast_maps
-from explorer.attribution.explanation import baseline, pictures_at_once
+from explorer.attribution.explanation import baseline, pictures_at_once, probabilities
 from explorer.attribution.faithfulness import groups_from_head, partly_random, spearman
 from explorer.attribution.methods import Value, without_rule
 from explorer.checkpoints import Checkpoint
@@ -27,8 +27,8 @@ from explorer.datasets import Split
 from explorer.experiments.agreement import class_order, images_for
 from explorer.experiments.cam_metrics import as_seen
 from explorer.experiments.throughput import on_all_cores
-from explorer.intervals import Mean, accuracy, bootstrap_draws, bootstrap_mean
-from explorer.labels import CONTROL_MAPS, RANDOM_LEVELS, listed
+from explorer.intervals import Mean, accuracy, bootstrap_means
+from explorer.labels import CONTROL_MAPS, EVIDENCE, RANDOM_LEVELS, listed
 from explorer.tracing import check_evaluation_mode
 
 CONTROLS = tuple(CONTROL_MAPS)
@@ -96,27 +96,19 @@ class TrustTable:
     @cached_property
     def _means(self) -> Mapping[tuple[str, ...], Mean | None]:
         """All of them at once: the samples of the bootstrap serve every row of as many pictures."""
-        draws: dict[int, np.ndarray] = {}
-
-        def mean(values: np.ndarray) -> Mean | None:
-            known = _known(values)
-            if not known.size:
-                return None
-            if known.size not in draws:
-                draws[known.size] = bootstrap_draws(known.size)
-            return bootstrap_mean(known, draws[known.size])
-
-        found: dict[tuple[str, ...], Mean | None] = {}
+        rows: dict[tuple[str, ...], np.ndarray] = {}
         places = {name: self.methods.index(name) for name in CONTROLS}
         for row, method in enumerate(self.methods):
             for measure in get_args(Measure):
                 values = getattr(self, measure)
-                found[measure, method] = mean(values[row])
+                rows[measure, method] = _known(values[row])
                 for name, place in places.items():
-                    found[measure, method, name] = mean(values[row] - values[place])
+                    rows[measure, method, name] = _known(values[row] - values[place])
             for index, level in enumerate(self.levels):
-                found[level, method] = mean(self.correlations[row, index])
-        return found
+                rows[level, method] = _known(self.correlations[row, index])
+        measured = [key for key, known in rows.items() if known.size]
+        means = bootstrap_means([rows[key] for key in measured])
+        return {**dict.fromkeys(rows), **dict(zip(measured, means, strict=True))}
 
     @property
     def ranked(self) -> tuple[str, ...]:
@@ -130,8 +122,9 @@ def _known(values: np.ndarray) -> np.ndarray:
 
 
 def title_of(method: str) -> str:
-    """Of a method, "gradient", "grad_cam" or a control."""
-    own = {"gradient": "Gradient", "grad_cam": "Grad-CAM", **CONTROL_MAPS}
+    """Of a method, "gradient", "grad_cam", "signed_grad_cam" or a control."""
+    own = {"gradient": "Gradient", "grad_cam": EVIDENCE["positive"], "signed_grad_cam": EVIDENCE["signed"]}
+    own |= CONTROL_MAPS
     return own.get(method) or METHODS[method].title
 
 
@@ -203,21 +196,11 @@ def curve_areas(
         rank.ravel()[order] = np.arange(each.size)
     exchanged = ranks[:, None] < counts[1:-1, None, None]  # (M, steps - 1, H, W)
     inner = np.where(exchanged[:, :, None], after, before).reshape(-1, *image.shape)
-    found = _probabilities(network, np.concatenate([[before, after], inner.astype(np.float32)]), target)
+    found = probabilities(network, np.concatenate([[before, after], inner.astype(np.float32)]), target)
     curves = np.empty((len(maps), steps + 1))
     curves[:, 0], curves[:, -1] = found[:2]
     curves[:, 1:-1] = found[2:].reshape(len(maps), steps - 1)
     return np.trapezoid(curves, counts / maps[0].size, axis=1)
-
-
-def _probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
-    at_once = pictures_at_once(network.spec)
-    parts = []
-    with torch.no_grad():
-        for first in range(0, len(batch), at_once):
-            logits = network(torch.tensor(batch[first : first + at_once], dtype=torch.float32, device=network.device))
-            parts.append((logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy())
-    return np.concatenate(parts)
 
 
 def control(name: str, mask: np.ndarray, draw: np.random.Generator) -> np.ndarray:

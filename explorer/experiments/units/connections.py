@@ -2,12 +2,13 @@
 
 A connection goes from a channel to one of the next convolution. Its weight is the kernel slice between them, times the
 factor of each norm on the way: γ / sqrt(variance + ε) of the norm behind the convolution, and of one between the
-channel and the convolution. Its size is the Euclidean norm of the slice, its total the sum of it, what a constant map
-would give. Activations and poolings on the way let a channel pass as it is.
+channel and the convolution. The gain of a branch or of a shortcut on the way is a factor too. The size of a connection
+is the Euclidean norm of the slice, its total the sum of it, what a constant map would give. Activations and poolings on
+the way let a channel pass as it is.
 
 Sums at the end of blocks: a branch goes through the sum, up to the next convolution. A shortcut without weights carries
-a channel on unchanged, which is a link of its own. So the blocks further on, which a channel reaches through many
-shortcuts, are not listed.
+a channel on, unchanged or times a gain, which is a link of its own. So the blocks further on, which a channel reaches
+through many shortcuts, are not listed.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,15 @@ from torch import Tensor, nn
 
 from explorer.architectures import Network, describe
 from explorer.architectures.description import Description, Origin
-from explorer.architectures.network import ACTIVATION_CLASSES, Crop, IdentityShortcut, Sum
+from explorer.architectures.network import (
+    ACTIVATION_CLASSES,
+    BranchGain,
+    Crop,
+    IdentityShortcut,
+    ShortcutGain,
+    Sum,
+    norm_factors,
+)
 from explorer.architectures.operators import ACTIVATIONS, Operation
 from explorer.experiments.units.natural import Unit, check_unit
 
@@ -61,13 +70,27 @@ class Connections:
         return squares / (squares.sum() or 1.0)
 
 
+@dataclass(frozen=True)
+class Carried:
+    """The unit at the other end of shortcuts without weights, and the `factor` of gains and norms on the way; 1 where
+    there is none."""
+
+    unit: Unit
+    factor: float = 1.0
+
+    @property
+    def change(self) -> str:
+        """How the channel arrives: "unchanged" or such as "× 0.5"."""
+        return "unchanged" if self.factor == 1 else f"× {self.factor:.2g}"
+
+
 @dataclass(frozen=True, eq=False)
 class Neighbours:
     """What a unit is fed by, or feeds: `connections` by convolution, the units of shortcuts that carry the same channel
     (`carried`), and the layers whose weights are not read here (`unread`)."""
 
     connections: tuple[Connections, ...]
-    carried: tuple[Unit, ...]
+    carried: tuple[Carried, ...]
     unread: tuple[str, ...]
 
 
@@ -123,7 +146,7 @@ class _Graph:
     def back(self, unit: Unit) -> Neighbours:
         check_unit(self.network.spec, unit)
         connections: list[Connections] = []
-        carried: list[Unit] = []
+        carried: list[Carried] = []
         unread: list[str] = []
 
         def visit(name: str, channel: int, factor: float, block: str | None = None) -> None:
@@ -133,16 +156,18 @@ class _Graph:
                 return  # the picture, or a channel of zeros
             origin, module = self.origins[name], self.module(name)
             if block is not None and self.block(name) != block:
-                carried.append(Unit(name, channel))
+                carried.append(Carried(Unit(name, channel), factor))
             elif isinstance(module, nn.Conv2d):
                 connections.append(self._into(name, origin, module, channel, factor))
             elif isinstance(module, nn.BatchNorm2d):
                 is_behind = self._norm_behind(origin.inputs[0]) is module  # is part of the convolution's own weights
-                factor = factor if is_behind else factor * float(_factors(module)[channel])
+                factor = factor if is_behind else factor * float(norm_factors(module)[channel])
                 visit(origin.inputs[0], channel, factor, block)
             elif isinstance(module, Sum):
                 for before in origin.inputs:
                     visit(before, channel, factor, self.block(name) or block)
+            elif (gain := _gain(module)) is not None:
+                visit(origin.inputs[0], channel, factor * gain, block)
             elif (shift := _shift(module)) is not None:
                 inside = self.block(name) if isinstance(module, IdentityShortcut) else block
                 visit(origin.inputs[0], channel - shift, factor, inside)
@@ -158,12 +183,14 @@ class _Graph:
     def _source(self, name: str) -> tuple[str, Tensor]:
         """The nearest layer in front with channels of its own: a convolution, a sum or a block; "" is the picture. And
         the factor of each channel on the way from it."""
-        factors = torch.ones(self._count(name), device=self.network.device)
+        factors = torch.ones(self._count(name), dtype=torch.float64, device=self.network.device)
         kinds = {layer.name: layer.kind for layer in self.described.layers}
         while name and kinds[name] not in ("block", "shortcut"):
             module = self.module(name)
             if isinstance(module, nn.BatchNorm2d):
-                factors = factors * _factors(module)
+                factors = factors * norm_factors(module)
+            elif (gain := _gain(module)) is not None:
+                factors = factors * gain
             elif _shift(module) != 0:
                 break
             name = self.origins[name].inputs[0]
@@ -188,14 +215,16 @@ class _Graph:
 
     def _behind(self, name: str) -> Tensor:
         norm = self._norm_behind(name)
-        return torch.ones(self.channels(name), device=self.network.device) if norm is None else _factors(norm)
+        if norm is not None:
+            return norm_factors(norm)
+        return torch.ones(self.channels(name), dtype=torch.float64, device=self.network.device)
 
     # --- forward --------------------------------------------------------------------------------------------------
 
     def forward(self, unit: Unit) -> Neighbours:
         check_unit(self.network.spec, unit)
         connections: list[Connections] = []
-        carried: list[Unit] = []
+        carried: list[Carried] = []
         unread: list[str] = []
         inside = self.network.spec.block_of(unit.layer)
 
@@ -211,14 +240,16 @@ class _Graph:
                 elif isinstance(module, Sum):
                     block = self.block(reader)
                     if block is not None and block != inside:
-                        carried.append(Unit(block, channel))
+                        carried.append(Carried(Unit(block, channel), factor))
                     else:
                         visit(reader, channel, factor, positions)
                 elif isinstance(module, nn.BatchNorm2d):
-                    visit(reader, channel, factor * float(_factors(module)[channel]), positions)
+                    visit(reader, channel, factor * float(norm_factors(module)[channel]), positions)
                 elif isinstance(module, nn.Flatten):
                     shape = self.described.shape(name)
                     visit(reader, channel, factor, shape[1] * shape[2] if len(shape) == 3 else 0)
+                elif (gain := _gain(module)) is not None:
+                    visit(reader, channel, factor * gain, positions)
                 elif (shift := _shift(module)) is not None:
                     visit(reader, channel + shift, factor, positions)
                 else:
@@ -242,11 +273,11 @@ def _connections(through: str, layer: str, first: int, kind: Kind, weights: Tens
     return Connections(through, layer, first, kind, sizes.float().numpy(force=True), totals.float().numpy(force=True))
 
 
-def _factors(norm: nn.BatchNorm2d) -> Tensor:
-    """γ / sqrt(variance + ε) of each channel."""
-    assert norm.running_var is not None
-    scale = torch.rsqrt(norm.running_var + norm.eps)
-    return scale if norm.weight is None else norm.weight * scale
+def _gain(module: nn.Module) -> float | None:
+    """The number that multiplies every channel; None where the module is no gain."""
+    if isinstance(module, BranchGain):
+        return module.weight.item()
+    return module.factor if isinstance(module, ShortcutGain) else None
 
 
 def _shift(module: nn.Module) -> int | None:

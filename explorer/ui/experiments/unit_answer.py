@@ -63,7 +63,7 @@ def _influence(found: UnitFindings) -> Table:
 def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) -> list[Part]:
     """The strongest weights into a unit and out of it; `neighbours` are what it is fed by and what it feeds."""
     parts: list[Part] = []
-    carries = ("The shortcut carries {} on unchanged.", "The shortcut carries it on to {}, unchanged.")
+    carries = ("The shortcut carries {} on, {}.", "The shortcut carries it on to {}, {}.")
     for verb, carry, found in zip(("It is fed by", "It feeds"), carries, neighbours, strict=True):
         for each in found.connections:
             rows = [
@@ -75,11 +75,11 @@ def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbour
                 for place in each.strongest
             ]
             parts.append(Table([f"{verb}: {each.through}", "size", "share"], rows))
-        parts += [carry.format(unit) for unit in found.carried]
+        parts += [carry.format(each.unit, each.change) for each in found.carried]
         parts += [f"The weights of {name}, which is in between, are not read here." for name in found.unread]
     parts.append(
-        "Size: the Euclidean norm of the kernel between two channels, times the factors of the norms on the way. Its "
-        "sign is that of the kernel's sum. Share: of all squared sizes."
+        "Size: the Euclidean norm of the kernel between two channels, times the factors of norms and gains on the way. "
+        "Its sign is that of the kernel's sum. Share: of all squared sizes."
     )
     return parts
 

@@ -284,7 +284,7 @@ def _links(state: ExperimentsState, neighbours: tuple[Neighbours, Neighbours]) -
             if each.kind == "channel"
             for place in each.strongest
         ]
-        if not (units := list(dict.fromkeys([*found.carried, *units]))):
+        if not (units := list(dict.fromkeys([*(each.unit for each in found.carried), *units]))):
             continue
         st.caption(verb)
         with st.container(horizontal=True, gap="small"):
