@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 CONFIDENCE = 0.95
 
@@ -83,7 +85,7 @@ def mean(values: Sequence[float]) -> Mean:
     return Mean(middle, middle - half, middle + half, n)
 
 
-def bootstrap_mean(values: Sequence[float] | np.ndarray) -> Mean:
+def bootstrap_mean(values: "Sequence[float] | np.ndarray") -> Mean:
     """With the percentile interval of 2,000 bootstrap samples, widened for few values as Student's t is (the expanded
     percentile interval, Hesterberg 2015, "What teachers should know about the bootstrap").
 
@@ -92,9 +94,11 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray) -> Mean:
     return bootstrap_means([values])[0]
 
 
-def bootstrap_means(rows: Sequence[Sequence[float] | np.ndarray]) -> list[Mean]:
+def bootstrap_means(rows: "Sequence[Sequence[float] | np.ndarray]") -> list[Mean]:
     """`bootstrap_mean` of each row; rows of as many values share their samples. Takes 16 MB at most beside the rows and
     the means of their samples, for rows of up to 250,000 values."""
+    import numpy as np  # here: a waiting run has no use for it
+
     found = [np.asarray(row, np.float64) for row in rows]
     for each in found:
         if not each.size or not np.isfinite(each).all():
@@ -119,9 +123,11 @@ def bootstrap_means(rows: Sequence[Sequence[float] | np.ndarray]) -> list[Mean]:
     return [means[place] for place in range(len(found))]
 
 
-def _bootstrap_draws(n: int) -> Iterator[np.ndarray]:
+def _bootstrap_draws(n: int) -> "Iterator[np.ndarray]":
     """The share of each of `n` values in each of 2,000 samples drawn with replacement, float64 (K, n): K samples at a
     time, since all of them take 16 kB a value, several times over while they are drawn."""
+    import numpy as np
+
     generator = np.random.default_rng(0)
     at_once = max(1, _DRAWN_AT_ONCE // n)
     for first in range(0, _SAMPLES, at_once):

@@ -87,7 +87,10 @@ def style_page(hidden: Collection[str], presented: bool) -> None:
         /* The accent is too dark for text in the dark theme; the colour of links is legible. */
         [data-selected=true] p, [data-testid=stSliderThumbValue] p {{ color: light-dark({light}, {dark}) }}
         [data-testid=stPageLink] * {{ white-space: normal }}  /* a question that is wider than a phone */
-        [data-testid=stMarkdownContainer]:has(> table) {{ overflow-x: auto }}  /* a wide table */
+        [data-testid=stMarkdownContainer]:has(> table th:nth-child(6)) {{ overflow-x: auto }}  /* a wide table */
+        @media (max-width: 640px) {{
+            [data-testid=stMarkdownContainer] > table {{ font-size: 0.8rem; overflow-wrap: anywhere }}
+        }}
         .st-key-bar {{ min-height: 5.75rem }}  /* the page does not jump when it comes */
         .st-key-present {{ position: fixed; top: 0.7rem; right: 4rem; width: auto; z-index: 999991 }}
         {" ".join(rules)}

@@ -100,7 +100,7 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
         turn(page, dark=dark)
         assert_accessible(page, "a report")
     use(page, "ResNet-8, option A (more likely)")
-    expect(page.get_by_text(re.compile("^ResNet-8, |^ResNet-8$")).first).to_be_visible()
+    expect(page.locator(".around").get_by_text(re.compile("^ResNet-8, |^ResNet-8$")).first).to_be_visible()
 
     stranger = open_page()
     visit(stranger, page.url)

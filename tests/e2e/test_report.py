@@ -35,7 +35,7 @@ def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(path.as_uri())
-        page.wait_for_function("document.querySelectorAll('.chart').length === 9")
+        page.wait_for_function("document.querySelectorAll('.chart').length === 10")
         page.wait_for_function("[...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))")
         assert page.locator(".chart .heatmaplayer image, .chart .hm image").count() >= 4, "matrices are painted"
         assert page.title().startswith("Comparison of </script>")

@@ -55,7 +55,7 @@ def numbers(request: Request, compared: Sequence[ComparedNetwork], said: Said, k
             data=lambda: predictions_csv(titles, said, indices),
             file_name=f"predictions-{'-'.join(said)[:80]}-{request.n}.csv",
             mime="text/csv",
-            key=f"{key}-csv",
+            key=f"{key}-table",
             help="One line for each image: its number in the test split, its label, and each network's prediction.",
         )
 

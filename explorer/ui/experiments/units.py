@@ -291,7 +291,7 @@ def _links(state: ExperimentsState, neighbours: tuple[Neighbours, Neighbours]) -
             for unit in units:
                 st.button(
                     f"{unit.layer} · {unit.channel}",
-                    key=f"{verb}-{unit.layer}-{unit.channel}",
+                    key=f"unit-{verb}-{unit.layer}-{unit.channel}",
                     help=f"The page of {unit}",
                     on_click=update_state,
                     kwargs={"layer": unit.layer, "channel": unit.channel, "measure": state.measure},
