@@ -90,6 +90,7 @@ def style_page(hidden: Collection[str], presented: bool) -> None:
         [data-testid=stMarkdownContainer]:has(> table th:nth-child(6)) {{ overflow-x: auto }}  /* a wide table */
         @media (max-width: 640px) {{
             [data-testid=stMarkdownContainer] > table {{ font-size: 0.8rem; overflow-wrap: anywhere }}
+            [data-testid=stMarkdownContainer] > table :is(th, td) {{ padding: 0.2rem }}
         }}
         .st-key-bar {{ min-height: 5.75rem }}  /* the page does not jump when it comes */
         .st-key-present {{ position: fixed; top: 0.7rem; right: 4rem; width: auto; z-index: 999991 }}
