@@ -20,7 +20,6 @@ from explorer.experiments.adversarial import (
     LARGEST,
     Attack,
     attack_by_steps,
-    attack_picture,
     epsilon_of,
     epsilon_text,
     perturb,
@@ -35,6 +34,7 @@ from explorer.experiments.robust_accuracy import RobustAccuracy, robust_accuracy
 from explorer.images import Dials, change, normalise, to_input
 from explorer.intervals import accuracy
 from explorer.tracing import STRIP_KINDS, trace
+from tests.attacks import attack_picture
 from tests.onnx_models import classifier
 from tests.test_main import answer, complaint, run
 from tests.test_onnx import network_of

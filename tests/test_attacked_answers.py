@@ -19,7 +19,7 @@ from explorer import checkpoints
 from explorer.architectures import Intervened, describe
 from explorer.architectures.interventions import parse_all
 from explorer.checkpoints import Checkpoint
-from explorer.experiments.adversarial import AimedAttack, Attack, aim, attack_picture
+from explorer.experiments.adversarial import AimedAttack, Attack, aim
 from explorer.images import Dials, change, normalise
 from explorer.presets import PRESETS
 from explorer.tracing import Trace, trace
@@ -30,6 +30,7 @@ from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import own_image, sample_pixels
 from explorer.ui.services.offered_networks import OfferedNetworks
 from explorer.ui.services.slots import Slots
+from tests.attacks import attack_picture
 from tests.test_adversarial import KINDS, SPEC
 from tests.test_explain import NAMES, VIEW, session
 from tests.test_tracing import shaken

@@ -10,13 +10,14 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import checkpoints, figures
 from explorer.experiments import lesions
-from explorer.experiments.adversarial import Attack, attack_picture
+from explorer.experiments.adversarial import Attack
 from explorer.experiments.changed_pictures import dial_curve, shift_map
 from explorer.images import Dials
 from explorer.ui import navigation, network_registry
 from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.services.inference import sample_pixels
+from tests.attacks import attack_picture
 
 PAGE = """
 from explorer.ui import navigation

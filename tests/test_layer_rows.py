@@ -276,8 +276,8 @@ def test_the_address_of_a_view_names_its_rows() -> None:
 def test_the_cost_follows_from_the_speed_of_this_process_and_from_what_was_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(service, "speed", lambda: 1e9)
-    monkeypatch.setattr(service, "_SPEED", LruCache(Limit("speeds", "process", entries=2)))
+    monkeypatch.setattr(service, "macs_a_second", lambda: 1e9)
+    monkeypatch.setattr(service, "_SLOWNESS", LruCache(Limit("slowness", "process", entries=1)))
     network = session().networks([NAMES[0]])[0]
     subject = Subject(network, "d", "", LabelledPictures("S", "c", True, few))
     macs = probing.macs(network.checkpoint.spec, probing.strip_layers(network.checkpoint.spec), 2000, 1000)

@@ -207,27 +207,6 @@ def epsilon_of(text: str) -> float:
 # --- one picture ------------------------------------------------------------------------------------------------------
 
 
-def attack_picture(
-    checkpoints: Sequence[Checkpoint],
-    pixels: np.ndarray,
-    attack: Attack,
-    *,
-    against: int = 0,
-    label: int | None = None,
-    target: int | None = None,
-    least: bool = False,
-    dials: Dials = REST,
-    frame: Frame | None = None,
-) -> AttackedPicture:
-    """The last value of `attack_by_steps`, which has the same parameters and errors."""
-    steps = attack_by_steps(
-        checkpoints, pixels, attack, against=against, label=label, target=target, least=least, dials=dials, frame=frame
-    )
-    *_, (_, found) = steps
-    assert found is not None
-    return found
-
-
 def attack_by_steps(
     checkpoints: Sequence[Checkpoint],
     pixels: np.ndarray,

@@ -10,21 +10,21 @@ import streamlit as st
 from explorer import runs
 from explorer.architectures import ArchitectureSpec
 from explorer.datasets import downloadable, shapes
-from explorer.machine import core_limit, cores
+from explorer.machine import core_limit
 from explorer.presets import PRESETS
 from explorer.runs import speed as machine_speed
-from explorer.training import Forecast, Speed, choose_device, propose, training_speed
+from explorer.training import Forecast, Speed, propose
 from explorer.training import forecast as forecast_of
 from explorer.training.proposal import LEAST_PASSES, RUNGS, Rung, one_click, sufficient_budget
-from explorer.ui import dataset_access
+from explorer.ui import dataset_access, navigation
 from explorer.ui.build_state import QUICK_TRAINING, BuildState, blocks_a_stage, difference, regular_stages
-from explorer.ui.services.inference import INFERENCE_SLOTS
-from explorer.ui.services.process_tuning import threads
+from explorer.ui.services.training_rate import macs_a_second as macs_a_second
 from explorer.ui.session import session
 from explorer.ui.widgets.long_task import duration
 
 CLASSROOM = next(rung for rung in RUNGS if rung.depth == 38)  # what one click trains where the machine is slow
 CIFAR_COUNTS = (50_000, 0, 10_000)  # of what is not downloaded yet
+POLL_INTERVAL_S = 1.0
 _measuring = threading.Lock()
 _failed = (-math.inf, "")  # when the speed could not be measured, in seconds since 1970, and why
 
@@ -64,19 +64,20 @@ def _measure() -> None:
         _measuring.release()
 
 
-def macs_a_second() -> float:
-    """Multiply-accumulates of the forward pass a second, of a training in this process. They follow from the speed that
-    was measured last; where none was, the page does not wait seconds for it, and a shorter measurement serves."""
-    known = machine_speed.last_measured()
-    if known is None:
-        return _speed_here()
-    return known.macs_a_second() * (threads() / cores() if choose_device().type == "cpu" else 1.0)
+def rerun_when_known(waiting: str) -> None:
+    """Says `waiting` until the speed is known, or why it is not, and then runs the page again, which keeps its form."""
+    st.fragment(_await_speed, run_every=POLL_INTERVAL_S)(waiting)
 
 
-@st.cache_resource(show_spinner=False)
-def _speed_here() -> float:
-    with INFERENCE_SLOTS:
-        return training_speed()
+@navigation.error_boundary()
+def _await_speed(waiting: str) -> None:
+    try:
+        is_known = speed() is not None
+    except ValueError:
+        is_known = True
+    if is_known:
+        st.rerun()
+    st.caption(waiting)
 
 
 def proposal() -> BuildState | None:

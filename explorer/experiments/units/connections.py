@@ -150,8 +150,8 @@ class _Graph:
         unread: list[str] = []
 
         def visit(name: str, channel: int, factor: float, block: str | None = None) -> None:
-            """What computes that channel. Behind the sum of `block`, what comes from outside of it and met no weights
-            came through its shortcut."""
+            """Visits the weights that compute that channel. Behind the sum of `block`, a channel from outside of the
+            block came through its shortcut if no weights lie on its way."""
             if not (name and 0 <= channel < self.channels(name)):
                 return  # the picture, or a channel of zeros
             origin, module = self.origins[name], self.module(name)

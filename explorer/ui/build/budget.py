@@ -6,12 +6,10 @@ from explorer.architectures import ArchitectureSpec
 from explorer.errors import user_message
 from explorer.training import unused_device
 from explorer.training.proposal import LEAST_PASSES
-from explorer.ui import forecasts, navigation
+from explorer.ui import forecasts
 from explorer.ui.build import widgets
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_sentence
-
-POLL_INTERVAL_S = 1.0
 
 
 def offer_forms(state: BuildState) -> None:
@@ -31,7 +29,9 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     try:
         measured = forecasts.speed()
         if measured is None:
-            st.fragment(_await_speed, run_every=POLL_INTERVAL_S)()
+            forecasts.rerun_when_known(
+                "Measuring how fast this machine trains, once, for some seconds. Then the forecast stands here."
+            )
             return
         found = forecasts.forecast(state, specs, measured)
         enough = forecasts.remedies(state, found, measured)
@@ -52,15 +52,3 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     with st.container(horizontal=True):
         for number, (label, form) in enumerate(enough.items()):
             st.button(label, key=f"enough_{number}", on_click=widgets.save_state, args=(form,))
-
-
-@navigation.error_boundary()
-def _await_speed() -> None:
-    """Runs the page again when the speed is known, or why it is not. The form stays as it is then."""
-    try:
-        is_known = forecasts.speed() is not None
-    except ValueError:
-        is_known = True
-    if is_known:
-        st.rerun()
-    st.caption("Measuring how fast this machine trains, once, for some seconds. Then the forecast stands here.")

@@ -15,7 +15,7 @@ from explorer.studies.cost import cost
 from explorer.studies.local import default_places
 from explorer.studies.ready_made import READY_MADE, ready_made
 from explorer.training import choose_device
-from explorer.ui import client, forecasts, lesson, navigation
+from explorer.ui import client, forecasts, lesson
 from explorer.ui.experiments import study_view
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.state import MOST_AT_ONCE, MOST_EPOCHS, MOST_SEEDS, ExperimentsState
@@ -36,7 +36,6 @@ EXAMPLES = {
     "init": "he, pytorch", "width": "8, 16", "block": "basic, bottleneck", "size": "16, 32",
     "learning_rate": "0.03, 0.1", "batch_size": "32, 64", "optimizer": "sgd, adam",
 }  # fmt: skip
-POLL_INTERVAL_S = 1.0
 MOST_LISTED = 12  # earlier studies
 _BETWEEN = "|"  # values in the URL: a shortcut of its own for each stage has commas
 
@@ -169,7 +168,10 @@ def _offer(state: ExperimentsState, study: Study) -> None:
         speed = forecasts.speed()
         if speed is None:
             forecasts.measure_beside()
-            st.fragment(_await_speed, run_every=POLL_INTERVAL_S)(study.runs)
+            forecasts.rerun_when_known(
+                f"{study.runs:,} runs. Measuring how fast this machine trains, for some seconds. "
+                "Then the cost stands here."
+            )
             return
         key = f"study-cost/{places}/{speed.measured}/{json.dumps(asdict(study), sort_keys=True)}"
         expected = session().results.find(key)
@@ -184,18 +186,6 @@ def _offer(state: ExperimentsState, study: Study) -> None:
     st.button(
         "Start", key="study_start", type="primary", on_click=_start, args=(study, places), disabled=refused
     )  # fmt: skip
-
-
-@navigation.error_boundary()
-def _await_speed(count: int) -> None:
-    """Runs the page again when the speed is known, or why it is not."""
-    try:
-        is_known = forecasts.speed() is not None
-    except ValueError:
-        is_known = True
-    if is_known:
-        st.rerun()
-    st.caption(f"{count:,} runs. Measuring how fast this machine trains, for some seconds. Then the cost stands here.")
 
 
 def _start(study: Study, places: int) -> None:

@@ -60,9 +60,12 @@ def _influence(found: UnitFindings) -> Table:
     return Table([f"of {changed.n:,} images", "with the unit → off", "change (95 % interval)"], rows)
 
 
-def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) -> list[Part]:
-    """The strongest weights into a unit and out of it; `neighbours` are what it is fed by and what it feeds."""
-    parts: list[Part] = []
+def weight_parts(
+    title: str, unit: Unit, checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]
+) -> list[Part]:
+    """The strongest weights into a unit of the network of that title and out of it, a sentence first; `neighbours` are
+    what it is fed by and what it feeds."""
+    parts: list[Part] = [*filter(None, [_strongest_weights(title, unit, checkpoint, neighbours)])]
     carries = ("The shortcut carries {} on, {}.", "The shortcut carries it on to {}, {}.")
     for verb, carry, found in zip(("It is fed by", "It feeds"), carries, neighbours, strict=True):
         for each in found.connections:
@@ -82,6 +85,20 @@ def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbour
         "Its sign is that of the kernel's sum. Share: of all squared sizes."
     )
     return parts
+
+
+def _strongest_weights(
+    title: str, unit: Unit, checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]
+) -> str:
+    """Where the largest weights into the unit and out of it lead; "" without any."""
+    phrases = ("is fed most by {} ({:.0%} of the squared sizes)", "feeds {} most ({:.0%} of those)")
+    ends = []
+    for words, found in zip(phrases, neighbours, strict=True):
+        tops = [(each.shares[each.strongest[0]], each) for each in found.connections if len(each.strongest)]
+        if tops:
+            share, each = max(tops, key=lambda top: top[0])
+            ends.append(words.format(end_name(each, int(each.strongest[0]), checkpoint.class_names), share))
+    return f"{unit} of {title} {' and '.join(ends)}." if ends else ""
 
 
 def csv_rows(

@@ -266,7 +266,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         known=found or unit,  # the weights are known without any measurement
         answer=lambda known: [
             *(measured_parts(title, known) if isinstance(known, UnitFindings) else []),
-            *weight_parts(checkpoint, neighbours),
+            *weight_parts(title, unit, checkpoint, neighbours),
         ],
         rows=lambda known: csv_rows(checkpoint, known, neighbours),
         source=f"{images_title if is_labelled else f'{n} pictures of {_data_title(data)}'}. "

@@ -59,9 +59,8 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.layer_rows.results": Limit(
         "what was measured along the depth, some kilobytes each", "process", entries=256
     ),
-    "ui.services.layer_rows.speed": Limit(
-        "how fast this process trains, and how much slower it measures", "process", entries=2
-    ),
+    "ui.services.layer_rows.slowness": Limit("how much slower measurements are, one value", "process", entries=1),
+    "ui.services.training_rate.measured": Limit("how fast this process trains, one value", "process", entries=1),
     "images.boxed._heif": Limit("pillow-heif, imported and set up", "process"),
     "images.dicom._pydicom": Limit("pydicom, imported and silenced", "process"),
     "images.photos.decoded": Limit("the photos of the gallery, up to 1 MB each", "process"),
@@ -74,7 +73,6 @@ CACHES: Mapping[str, Limit] = {
     "ui.dataset_access._samples": Limit("labelled pictures for probes", "process", bytes=100_000_000, least=0),
     "ui.dataset_access._class_parts": Limit("statistics of each class of the shapes, for each size", "process"),
     "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
-    "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),
     "ui.explore.methods._pass_seconds": Limit("seconds that a pass of a network takes", "process", entries=64),
     "ui.measured_images._test_split": Limit("test splits", "process", entries=2),
     "ui.network_registry._digest": Limit("digests of networks", "process", entries=256),

@@ -23,12 +23,10 @@ from explorer.experiments import probing, receptive_fields, twin_distance
 from explorer.experiments.probing import Layers, Probes
 from explorer.experiments.receptive_fields import Fields
 from explorer.experiments.twin_distance import TwinDistance
-from explorer.machine import cores
-from explorer.runs import speed as machine_speed
-from explorer.training import choose_device, training_speed
 from explorer.ui.services.caches import CACHES, LruCache
-from explorer.ui.services.inference import CONCURRENT_PASSES, INFERENCE_SLOTS, ChosenNetwork
+from explorer.ui.services.inference import CONCURRENT_PASSES, ChosenNetwork
 from explorer.ui.services.process_tuning import threads
+from explorer.ui.services.training_rate import macs_a_second
 
 # Measurements at once: a short one does not wait for the end of a long one. Each has the threads of one pass, so all of
 # them take the cores once, beside the passes of the pages.
@@ -80,11 +78,11 @@ class Measurement:
 
     def seconds(self) -> float:
         """About how long it takes, as the measurements before it did."""
-        return self.unloaded_seconds() * (_SPEED.find("slowness") or 1.0)
+        return self.unloaded_seconds() * (_SLOWNESS.find("all") or 1.0)
 
     def unloaded_seconds(self) -> float:
         """The same where nothing else runs."""
-        return self.macs / (FORWARD * speed())
+        return self.macs / (FORWARD * macs_a_second())
 
 
 def measurement(kind: Kind, subjects: Sequence[Subject], layers: Layers, session: str) -> Measurement:
@@ -148,26 +146,13 @@ def _images(subject: Subject, n: int) -> np.ndarray:
     return subject.pictures.load(2, n)[1].images[:n]
 
 
-def speed() -> float:
-    """Multiply-accumulates of the forward pass a second, of a training with the threads of one measurement."""
-    known = machine_speed.last_measured()
-    if known is None:
-        return _SPEED.get("here", _measured_speed)
-    return known.macs_a_second() * (threads() / cores() if choose_device().type == "cpu" else 1.0)
-
-
-def _measured_speed() -> float:
-    with INFERENCE_SLOTS:
-        return training_speed()
-
-
 def _learn(measured: Measurement, took: float) -> None:
     """Other work on this machine makes measurements slower: the estimates follow."""
     slowness = took / max(0.05, measured.unloaded_seconds())
-    _SPEED.put("slowness", min(max((_SPEED.find("slowness") or slowness) / 2 + slowness / 2, 0.3), 20.0))
+    _SLOWNESS.put("all", min(max((_SLOWNESS.find("all") or slowness) / 2 + slowness / 2, 0.3), 20.0))
 
 
-_SPEED: LruCache[float] = LruCache(CACHES["ui.services.layer_rows.speed"])
+_SLOWNESS: LruCache[float] = LruCache(CACHES["ui.services.layer_rows.slowness"])
 _RESULTS: LruCache[Any] = LruCache(CACHES["ui.services.layer_rows.results"])
 
 
