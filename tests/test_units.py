@@ -318,13 +318,13 @@ def test_gains_on_the_way_are_factors() -> None:
     back = fed_by(network, Unit("stages.1.1", 2))
     assert back.carried == (Carried(Unit("stages.1.0", 2), 0.5),) and not back.unread
     said = weight_parts("N", Unit("stages.1.1", 2), checkpoint(gained), (back, found))
-    (entry, place), (end, last) = (
+    (entry, top), (end, final) = (
         (each, int(each.shares.argmax())) for each in (only(back.connections), only(found.connections))
     )
     assert said[0] == (
-        f"{Unit('stages.1.1', 2)} of N is fed most by {entry.layer}, channel {place} "
-        f"({entry.shares[place]:.0%} of the squared sizes) and feeds {end.layer}, channel {last} most "
-        f"({end.shares[last]:.0%} of those)."
+        f"{Unit('stages.1.1', 2)} of N is fed most by {entry.layer}, channel {top} "
+        f"({entry.shares[top]:.0%} of the squared sizes) and feeds {end.layer}, channel {final} most "
+        f"({end.shares[final]:.0%} of those)."
     )
     assert f"The shortcut carries {Unit('stages.1.0', 2)} on, × 0.5." in said
     assert f"The shortcut carries it on to {Unit('stages.1.0', 2)}, × 0.5." in said

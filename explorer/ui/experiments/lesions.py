@@ -20,6 +20,7 @@ from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState, Removed
 from explorer.ui.markdown import as_text
 from explorer.ui.network_text import source_text
+from explorer.ui.services.training_rate import FORWARD
 from explorer.ui.session import session
 from explorer.ui.widgets.bound import choice
 
@@ -104,7 +105,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
 
     def seconds(asked: Sequence[AskedNetwork]) -> float:
         macs = sum(passes[each.name] * describe(each.chosen.checkpoint.spec).macs for each in asked)
-        return n * macs * 0.5 / forecasts.macs_a_second()
+        return n * macs / (FORWARD * forecasts.macs_a_second())
 
     def keep(name: str, found: Answers) -> None:
         session().results.put(keys[name], found)

@@ -26,14 +26,13 @@ from explorer.experiments.twin_distance import TwinDistance
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.inference import CONCURRENT_PASSES, ChosenNetwork
 from explorer.ui.services.process_tuning import threads
-from explorer.ui.services.training_rate import macs_a_second
+from explorer.ui.services.training_rate import FORWARD, macs_a_second
 
 # Measurements at once: a short one does not wait for the end of a long one. Each has the threads of one pass, so all of
 # them take the cores once, beside the passes of the pages.
 CONCURRENT = CONCURRENT_PASSES
 PATIENCE_S = 5.0  # after which a measurement that no session asked for ends
 FAILED_S = 30.0  # before a measurement that failed is tried again
-FORWARD = 3.5  # times as fast as a training, which also goes back
 
 Kind = Literal["probes", "fields", "twins"]
 RESULTS: dict[Kind, type[Any]] = {"probes": Probes, "fields": Fields, "twins": TwinDistance}

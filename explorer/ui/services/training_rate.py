@@ -7,6 +7,8 @@ from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.services.process_tuning import threads
 
+FORWARD = 3.5  # times as fast as a training, which also goes back: passes of large batches on all cores
+
 
 def macs_a_second() -> float:
     """Multiply-accumulates of the forward pass a second, of a training in this process. They follow from the speed that
