@@ -261,7 +261,10 @@ def test_a_file_that_no_run_has_never_becomes_a_path():
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
-        (None, "Ray is not installed; install it with `pip install -r requirements-ray.txt`, or use `--engine local`."),
+        (
+            None,
+            "Ray is not installed; install it with `pip install -r requirements-ray.txt`, or train on this machine.",
+        ),
         ("2.9.1", "Ray 2.60 is needed and 2.9.1 is installed; install it with"),
         ("2.6.0", "Ray 2.60 is needed and 2.6.0 is installed; install it with"),
     ],

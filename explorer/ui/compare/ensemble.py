@@ -1,8 +1,9 @@
 """Compare, as an ensemble: the weighted mean of the networks' probabilities, against each of them alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -38,6 +39,24 @@ _KEPT_KEY = "ensemble_kept"
 Said = Mapping[str, Predictions]  # of each network by name
 
 
+@dataclass(frozen=True, eq=False)
+class EnsembleMap:
+    """The ensemble's Grad-CAM of the mean probability of one class, float32 (H, W), ≥ 0; `parts` are those of the
+    networks, signed, at `layers`, each with its weight in it."""
+
+    class_name: str
+    weights: tuple[float, ...]
+    layers: tuple[str, ...]
+    parts: tuple[np.ndarray, ...]
+    cam: np.ndarray
+
+    def arrays(self) -> dict[str, Any]:
+        """For a file, by name; a number stands for the place of a network."""
+        parts = {f"ensemble/{place}/part": part for place, part in enumerate(self.parts)}
+        about = {"class": self.class_name, "weights": self.weights, "layers": self.layers, "cam": self.cam}
+        return {f"ensemble/{name}": value for name, value in about.items()} | parts
+
+
 def section(
     state: CompareState,
     choice: Choice,
@@ -45,8 +64,9 @@ def section(
     compared: Sequence[ComparedNetwork],
     subject: InputImage,
     key: str,
-) -> None:
-    """The weights, the accuracy against each network alone, the images that change, the CAM, and a way to keep it."""
+) -> EnsembleMap | None:
+    """The weights, the accuracy against each network alone, the images that change, the CAM, and a way to keep it.
+    Returns the CAM where there is one."""
     st.markdown(
         "An ensemble answers with the mean of its members' probabilities. Here every network of this page is a member."
     )
@@ -55,11 +75,11 @@ def section(
             "An ensemble needs labelled images, and networks that know the same classes. Choose such networks or "
             "images above."
         )
-        return
+        return None
     said = measurements.known(requests["said"], compared)
     chosen = _choose_weights(state, choice, compared, key)
     if chosen is None:
-        return
+        return None
     weights, origin = chosen
     note = " The test images below took no part." if state.weights == "learned" else ""
     st.caption(as_text(origin + note))
@@ -71,8 +91,9 @@ def section(
         _changed_images(requests["said"], compared, said, found, key)
     else:
         st.info("Measure the predictions of these networks above; the ensemble's follow from them without a pass.")
-    _cam(state, compared, subject, weights)
+    seen = _cam(state, compared, subject, weights)
     _keep(choice, compared, weights, origin, found)
+    return seen
 
 
 def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:
@@ -260,15 +281,15 @@ def _draw_image(
 
 def _cam(
     state: CompareState, compared: Sequence[ComparedNetwork], subject: InputImage, weights: Sequence[float]
-) -> None:
+) -> EnsembleMap | None:
     st.markdown("**Where the ensemble looks**")
     lacking = [network.title for network in compared if not network.depths]
     if lacking:
         st.info(f"{as_text(listed(lacking))} has no feature maps, so the ensemble has no Grad-CAM.")
-        return
+        return None
     if state.frame is None and len({network.visible_fraction for network in compared}) > 1:
         st.info("The networks crop the image differently, so their maps do not lie on each other.")
-        return
+        return None
     names = compared[0].checkpoint.class_names
     mean = sum(weight * _by_name(network, names) for weight, network in zip(weights, compared, strict=True))
     assert isinstance(mean, np.ndarray)
@@ -311,6 +332,7 @@ def _cam(
     colour_bar(figures.SEQUENTIAL, f"Ensemble: 0 to {top:.3g}")
     colour_bar(figures.DIVERGING, f"Parts of the networks: ±{reach:.3g}")
     controls.choose_depth(state)
+    return EnsembleMap(names[target], tuple(weights), tuple(layers), tuple(parts), cam)
 
 
 def _own_classes(network: ComparedNetwork, names: Sequence[str]) -> tuple[str, ...]:

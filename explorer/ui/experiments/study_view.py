@@ -9,10 +9,13 @@ from explorer import figures, studies
 from explorer.figures import DASHES, Chapter, Chart, GradientMap, Part, Series, StudyLine, StudyPanel, Table
 from explorer.files import csv_text
 from explorer.intervals import Mean
-from explorer.studies import Result, Study, StudyFolder, StudyProgress, driver
+from explorer.studies import EngineError, Result, Study, StudyFolder, StudyProgress, driver
 from explorer.studies.analysis import ERRORS, SHORTCUT, Analysis, Errors, analyse, field_words, noun, place, rows
+from explorer.studies.local import default_places
+from explorer.studies.ray_connection import check_wished
 from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
 from explorer.studies.study import PLAIN, words
+from explorer.training import choose_device
 from explorer.ui import client, lesson, navigation
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.markdown import as_sentence, as_text
@@ -22,6 +25,7 @@ from explorer.ui.session import session
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
 POLL_INTERVAL_S = 2.0
+_DELETING = "deleting_study"
 MOST_MAPS = 4  # gradient maps side by side
 LIMITS = (
     "The intervals are of these networks, pictures and settings; a longer training may end otherwise.",
@@ -38,7 +42,8 @@ def show(study_id: str) -> None:
         st.button("Build a study", key="study_new", on_click=update_state, kwargs={"study": ""})
         return
     study, found = folder.study(), studies.progress(folder)
-    st.markdown(f"**{as_text(study.name)}** · {as_text(_settings(study))}")
+    where = " · on Ray" if _is_on_ray(folder) else ""
+    st.markdown(f"**{as_text(study.name)}** · {as_text(_settings(study))}{where}")
     show_error()
     if not lesson.hides("controls"):
         _buttons(folder, found)
@@ -80,24 +85,64 @@ def _goes_on(found: StudyProgress) -> bool:
 
 
 def _buttons(folder: StudyFolder, found: StudyProgress) -> None:
+    is_own = folder.owner == client.owner()
     with st.container(horizontal=True):
-        if folder.owner == client.owner():
+        if is_own:
             driven, stops = studies.is_driven(folder), folder.stop_mark.exists()
             if driven and found.state == "running" and not stops:
                 st.button("Pause", key="study_pause", on_click=driver.pause, args=(folder,))
-            if driven and found.state != "finished":
+            if found.state != "finished" and (driven or _goes_on(found)):
                 st.button(
                     "Stopping" if stops else "Stop", key="study_stop", disabled=stops, on_click=driver.stop,
                     args=(folder,),
                 )  # fmt: skip
             if found.state != "finished" and (not driven or found.state == "paused"):
                 st.button("Resume", key="study_resume", type="primary", on_click=_resume, args=(folder,))
+                if not driven and _is_on_ray(folder):
+                    st.button("Resume on this machine", key="study_resume_here", on_click=_resume_here, args=(folder,))
         st.button("Build another study", key="study_new", on_click=update_state, kwargs={"study": ""})
+        if is_own and (not _goes_on(found) or found.state == "new"):
+            st.button("Delete", key="study_delete", on_click=lambda: st.session_state.update({_DELETING: folder.id}))
+    if is_own and st.session_state.get(_DELETING) == folder.id:
+        count = sum(each.state != "waiting" for each in found.trials)
+        runs = f" with its {count} run{'s' * (count != 1)} and their networks" if count else ""
+        st.markdown(f"Delete this study{runs}? Nothing else is removed.")
+        with st.container(horizontal=True):
+            st.button("Yes, delete", key="study_yes", type="primary", on_click=_delete, args=(folder,))
+            st.button("Keep", key="study_keep", on_click=lambda: st.session_state.pop(_DELETING, None))
+
+
+def check_engine(engine: str) -> None:
+    """Raises ValueError, one sentence, where there is no such engine now. Starts nothing."""
+    try:
+        if engine == "ray":
+            check_wished()
+    except EngineError as error:
+        raise ValueError(str(error)) from None
+
+
+def _is_on_ray(folder: StudyFolder) -> bool:
+    return folder.settings().get("engine") == "ray"
 
 
 def _resume(folder: StudyFolder) -> None:
     with report_errors("The study cannot go on"):
+        check_engine("ray" if _is_on_ray(folder) else "local")
         driver.start(folder)
+
+
+def _resume_here(folder: StudyFolder) -> None:
+    with report_errors("The study cannot go on"):
+        places = default_places(choose_device(folder.study().device).type)  # type: ignore[arg-type]
+        driver.change_engine(folder, "local", places)
+        driver.start(folder)
+
+
+def _delete(folder: StudyFolder) -> None:
+    st.session_state.pop(_DELETING, None)
+    with report_errors("The study cannot be deleted", "try again"):
+        driver.delete(folder)
+        update_state(study="")
 
 
 @navigation.error_boundary()
