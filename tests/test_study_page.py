@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ from streamlit.testing.v1 import AppTest
 from explorer import runs, studies
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.datasets import Dataset, Split, channel_statistics
-from explorer.figures import Chapter, Chart, report_html
+from explorer.figures import Chapter, Chart, Table, report_html
 from explorer.runs import speed as machine_speed
 from explorer.studies import Axis, Study, StudyFolder, driver
 from explorer.studies.analysis import analyse
-from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
+from explorer.studies.ready_made import ABLATION, ABLATION_NOTE, PUBLISHED, READY_MADE, RESNETS_OF_HE
 from explorer.training import Speed, TrainingConfig
 from explorer.ui import client
 from explorer.ui.experiments import study_view
@@ -216,3 +217,31 @@ def test_the_published_errors_stand_beside_degradation_alone() -> None:
             if isinstance(part, Chart) and part.title.startswith("Training and test error")
         ]
         assert (PUBLISHED in {trace.name for trace in chart.figure.data}) == shown
+
+
+def test_the_published_ablation_stands_beside_the_differences_of_its_depths_as_theirs() -> None:
+    folder = made()
+    train(folder, 0)
+    study, results = folder.study(), studies.progress(folder).results
+    shortcuts = study.axes[1]
+
+    def shown(*axes: Axis) -> tuple[set[str], str]:
+        asked = replace(study, axes=axes)
+        cells = [replace(each, cell=(("depth", axes[0].values[0]), *each.cell[1:])) for each in results]
+        cells = [replace(each, cell=(*each.cell, *(("norm", "batch") for _ in axes[2:]))) for each in cells]
+        found = replace(
+            studies.progress(folder), trials=(replace(studies.progress(folder).trials[0], results=tuple(cells)),)
+        )
+        parts = study_view.answer(asked, found, analyse(asked, cells), "light")
+        (chart,) = [part for part in parts if isinstance(part, Chart) and part.title.startswith("Paired differences")]
+        (table,) = [part for part in parts if isinstance(part, Table)]
+        return {trace.name for trace in chart.figure.data}, f"{chart.text} {table.rows}"
+
+    names, text = shown(Axis("depth", (8, 20, 56)), shortcuts)
+    assert ABLATION in names and ABLATION_NOTE in text
+    assert "2.5 (1.7 to 3.2, n\\xa0=\\xa03)" in text and "-0.4 (-3.2 to 2.4" in text
+    names, text = shown(Axis("depth", (8, 56)), shortcuts)
+    assert ABLATION in names and "-0.4 (-3.2 to 2.4" in text and "2.5 (1.7" not in text
+    for axes in ((Axis("depth", (14, 56)), shortcuts), (Axis("depth", (8, 20)), shortcuts, Axis("norm", ("batch",)))):
+        names, text = shown(*axes)
+        assert ABLATION not in names and ABLATION_NOTE not in text

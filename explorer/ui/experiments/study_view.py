@@ -10,10 +10,17 @@ from explorer.figures import DASHES, Chapter, Chart, GradientMap, Part, Series, 
 from explorer.files import csv_text
 from explorer.intervals import Mean
 from explorer.studies import EngineError, Result, Study, StudyFolder, StudyProgress, driver
-from explorer.studies.analysis import ERRORS, SHORTCUT, Analysis, Errors, analyse, field_words, noun, place, rows
+from explorer.studies.analysis import DEPTH, ERRORS, SHORTCUT, Analysis, Errors, analyse, field_words, noun, place, rows
 from explorer.studies.local import default_places
 from explorer.studies.ray_connection import check_wished
-from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
+from explorer.studies.ready_made import (
+    ABLATION,
+    ABLATION_NOTE,
+    IDENTITY_OF_ABLATION,
+    PUBLISHED,
+    READY_MADE,
+    RESNETS_OF_HE,
+)
 from explorer.studies.study import PLAIN, words
 from explorer.training import choose_device
 from explorer.ui import client, lesson, navigation
@@ -204,9 +211,10 @@ def answer(study: Study, found: StudyProgress, analysis: Analysis, theme: Any) -
     labels = [words(analysis.axis or SHORTCUT, value) for value in values]
     axis = field_words(analysis.axis or SHORTCUT)
     parts: list[Part] = [" ".join(analysis.paragraph)]
-    whiskers = "Each point is the mean over the seeds, each whisker its 95 % t-interval; one seed has none."
+    spans = "Each point is the mean over the seeds, each whisker its 95 % t-interval; one seed has none."
     panels = _error_panels(study, analysis, values, theme)
     has_published = any(panel.published for panel in panels)
+    whiskers = spans
     if has_published:
         whiskers += " Grey stars are not ours: other pictures, and a training of 64,000 steps."
     chart = figures.study_chart(panels, labels, axis, "error")
@@ -214,8 +222,9 @@ def answer(study: Study, found: StudyProgress, analysis: Analysis, theme: Any) -
     if analysis.differences:
         reference = noun(analysis.differences[0].reference)
         drawn = figures.difference_chart(_difference_panels(study, analysis, values, theme), labels, axis, "difference")
-        text = f"Error of {reference} less that of the others, seed by seed: above 0 the others are better. {whiskers}"
-        parts += [Chart(drawn, f"Paired differences against {axis}", text), _difference_table(analysis)]
+        text = f"Error of {reference} less that of the others, seed by seed: above 0 the others are better. {spans}"
+        text += f" {ABLATION_NOTE}" if _ablation(study, analysis.axis) else ""
+        parts += [Chart(drawn, f"Paired differences against {axis}", text), _difference_table(study, analysis)]
     return [*parts, *_gradients(study, found.results, theme)]
 
 
@@ -272,11 +281,22 @@ def _error_panels(study: Study, analysis: Analysis, values: Sequence[Any], theme
 def _difference_panels(study: Study, analysis: Analysis, values: Sequence[Any], theme: Any) -> list[StudyPanel]:
     found = {_key(each.at, analysis.axis, each.kind): each.errors for each in analysis.differences}
     panels = _panel_lines(study, analysis.axis, found, values, theme)
-    return [StudyPanel(panel.title, panel.lines) for panel in panels]
+    theirs = _ablation(study, analysis.axis)
+    line = [(ABLATION, [theirs.get(value) for value in values])] if theirs else []
+    of_test = ERRORS["test"].capitalize()
+    return [StudyPanel(panel.title, panel.lines, line if panel.title == of_test else ()) for panel in panels]
 
 
-def _difference_table(analysis: Analysis) -> Table:
-    """The differences and, below them, what the axis adds to them, in percentage points."""
+def _ablation(study: Study, axis: str) -> dict[Any, Mean]:
+    """The published differences at the depths of this study, whose twins differ in nothing else; {} of another one."""
+    fields = {each.field: each.values for each in study.axes}
+    if axis != DEPTH or {*fields} != {DEPTH, SHORTCUT} or not {PLAIN, "identity"} <= {*fields[SHORTCUT]}:
+        return {}
+    return {depth: found for depth, found in IDENTITY_OF_ABLATION.items() if depth in fields[DEPTH]}
+
+
+def _difference_table(study: Study, analysis: Analysis) -> Table:
+    """The differences, published ones and, below them, what the axis adds to them, in percentage points."""
     made = [
         [
             place(each.at) or "all",
@@ -285,6 +305,8 @@ def _difference_table(analysis: Analysis) -> Table:
         ]
         for each in analysis.differences
     ]
+    for depth, theirs in _ablation(study, analysis.axis).items():
+        made.append([f"{DEPTH} {depth}", f"plain − identity: {ABLATION.lower()}", *_cells(Errors(None, theirs))])
     for each in analysis.interactions:
         step = f"{field_words(each.axis)} {words(each.axis, each.first)} → {words(each.axis, each.last)}"
         where = f", {place(each.at)}" if each.at else ""
@@ -294,7 +316,8 @@ def _difference_table(analysis: Analysis) -> Table:
 
 def _cells(errors: Errors) -> list[str]:
     found = [errors.of(name) for name in ERRORS]
-    return [figures.mean_words(each) if each else "–" for each in found]
+    words = [figures.mean_words(each) if each else "–" for each in found]
+    return [text.replace("n = ", "n\u00a0=\u00a0") for text in words]  # on a phone a line ends elsewhere
 
 
 def _gradients(study: Study, results: Sequence[Result], theme: Any) -> list[Part]:
