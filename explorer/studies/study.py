@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAX_RUNS = 500
 PLAIN = "none"
 SEED_LIMIT = 2**31
+LONGEST_LABEL = 80
 
 Cell = tuple[tuple[str, Any], ...]
 """One combination of values of the axes: (field, value) in the order of the axes."""
@@ -255,6 +256,12 @@ def words(field: str, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _cited(field: str, value: Any) -> str:
+    """The value in a sentence on it, which may be anything."""
+    text = words(field, value)
+    return text if text.isprintable() and len(text) <= LONGEST_LABEL else shown(value)
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -294,7 +301,7 @@ def _request(
         spec = ArchitectureSpec.from_dict(fields)
         trained = TrainingConfig.from_dict(settings)
     except ValueError as error:
-        where = ", ".join(f"{field} {words(field, value)}" for field, value in cell)
+        where = ", ".join(f"{field} {_cited(field, value)}" for field, value in cell)
         raise ValueError(f"{where}: {error}" if where else str(error)) from None
     return Request(specs=(spec.to_dict(),), config=trained.to_dict(), data=data, device=device, names=(spec.name,))
 
