@@ -239,7 +239,7 @@ def test_the_published_ablation_stands_beside_the_differences_of_its_depths_as_t
 
     names, text = shown(Axis("depth", (8, 20, 56)), shortcuts)
     assert ABLATION in names and ABLATION_NOTE in text
-    assert "2.5 (1.7 to 3.2, n\\xa0=\\xa03)" in text and "-0.4 (-3.2 to 2.4" in text
+    assert "2.5 (1.7 to 3.2, n = 3)" in text and "-0.4 (-3.2 to 2.4" in text
     names, text = shown(Axis("depth", (8, 56)), shortcuts)
     assert ABLATION in names and "-0.4 (-3.2 to 2.4" in text and "2.5 (1.7" not in text
     for axes in ((Axis("depth", (14, 56)), shortcuts), (Axis("depth", (8, 20)), shortcuts, Axis("norm", ("batch",)))):

@@ -79,9 +79,10 @@ def _panels(
     for number, panel in enumerate(panels):
         row, column = number // columns + 1, number % columns + 1
         for name, published in panel.published:
+            shift = len(panel.lines) * _SHIFT  # beside all lines
             theirs = [(index, found) for index, found in enumerate(published) if found]
             figure.add_scatter(
-                x=[index for index, _ in theirs], y=[scale * found.value for _, found in theirs],
+                x=[index + shift for index, _ in theirs], y=[scale * found.value for _, found in theirs],
                 mode="lines+markers", row=row, col=column, error_y=_whiskers([found for _, found in theirs], scale),
                 name=escape_html(name), legendgroup=name, showlegend=name not in named,
                 line={"color": GREY, "width": 1.5, "dash": "dot"}, marker={"size": 8, "symbol": "star", "color": GREY},

@@ -52,6 +52,8 @@ def check(study: Study) -> None:
 
 @given(st.one_of(changed(STUDY), AXES.map(lambda axes: STUDY | {"axes": axes}), json_values()))
 @example(STUDY | {"axes": [{"field": "width", "values": ["\x1f"]}]}).via("a value broke the sentence")
+@example(STUDY | {"axes": [{"field": "\0", "values": [8]}]}).via("the name of an axis did")
+@example(STUDY | {"axes": [{"field": "depth", "values": [8]}, {"field": "hidden", "values": [8]}]}).via("no list")
 @examples(60)
 def test_any_json_is_a_study_or_a_sentence(values: Any) -> None:
     try:

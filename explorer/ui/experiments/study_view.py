@@ -10,7 +10,20 @@ from explorer.figures import DASHES, Chapter, Chart, GradientMap, Part, Series, 
 from explorer.files import csv_text
 from explorer.intervals import Mean
 from explorer.studies import EngineError, Result, Study, StudyFolder, StudyProgress, driver
-from explorer.studies.analysis import DEPTH, ERRORS, SHORTCUT, Analysis, Errors, analyse, field_words, noun, place, rows
+from explorer.studies.analysis import (
+    DEPTH,
+    ERRORS,
+    SHORTCUT,
+    Analysis,
+    Change,
+    Difference,
+    Errors,
+    analyse,
+    field_words,
+    noun,
+    place,
+    rows,
+)
 from explorer.studies.local import default_places
 from explorer.studies.ray_connection import check_wished
 from explorer.studies.ready_made import (
@@ -297,27 +310,23 @@ def _ablation(study: Study, axis: str) -> dict[Any, Mean]:
 
 def _difference_table(study: Study, analysis: Analysis) -> Table:
     """The differences, published ones and, below them, what the axis adds to them, in percentage points."""
-    made = [
-        [
-            place(each.at) or "all",
-            f"{words(SHORTCUT, each.reference)} − {words(SHORTCUT, each.kind)}",
-            *_cells(each.errors),
-        ]
-        for each in analysis.differences
-    ]
+
+    def pair(each: Difference | Change) -> str:
+        return f"{words(SHORTCUT, each.reference)} − {words(SHORTCUT, each.kind)}"
+
+    made = [[f"{place(each.at) or 'all'}: {pair(each)}", *_cells(each.errors)] for each in analysis.differences]
     for depth, theirs in _ablation(study, analysis.axis).items():
-        made.append([f"{DEPTH} {depth}", f"plain − identity: {ABLATION.lower()}", *_cells(Errors(None, theirs))])
+        made.append([f"{DEPTH} {depth}: plain − identity, {ABLATION.lower()}", *_cells(Errors(None, theirs))])
     for each in analysis.interactions:
         step = f"{field_words(each.axis)} {words(each.axis, each.first)} → {words(each.axis, each.last)}"
         where = f", {place(each.at)}" if each.at else ""
-        made.append([step + where, f"its change, {words(SHORTCUT, each.kind)}", *_cells(each.errors)])
-    return Table(["at", "difference of errors, points", *ERRORS.values()], made, texts=2)
+        made.append([f"{step}{where}: change of {pair(each)}", *_cells(each.errors)])
+    return Table(["difference of errors, points", *ERRORS.values()], made)
 
 
 def _cells(errors: Errors) -> list[str]:
     found = [errors.of(name) for name in ERRORS]
-    words = [figures.mean_words(each) if each else "–" for each in found]
-    return [text.replace("n = ", "n\u00a0=\u00a0") for text in words]  # on a phone a line ends elsewhere
+    return [figures.mean_words(each) if each else "–" for each in found]
 
 
 def _gradients(study: Study, results: Sequence[Result], theme: Any) -> list[Part]:
