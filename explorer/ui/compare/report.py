@@ -23,6 +23,7 @@ from explorer.labels import listed
 from explorer.ui import navigation
 from explorer.ui.compare import (
     ensemble,
+    ensemble_map,
     labelled,
     layer_similarity,
     maps,
@@ -45,7 +46,7 @@ def section(
     key: str,
     subject: InputImage,
     state: CompareState,
-    seen: ensemble.EnsembleMap | None = None,
+    seen: ensemble_map.EnsembleMap | None = None,
 ) -> None:
     """Two downloads. They wait for their click without weights and without a large image. `seen` is the CAM of the
     ensemble that the page shows."""
@@ -111,7 +112,7 @@ def without_weights(compared: Sequence[ComparedNetwork]) -> list[ComparedNetwork
 
 
 def arrays_npz(
-    compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement], seen: ensemble.EnsembleMap | None = None
+    compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement], seen: ensemble_map.EnsembleMap | None = None
 ) -> bytes:
     """Arrays by name; A and B below stand for the place of a network in `networks`, from 0, and Q for a request: the
     data, the number of images, and, of shares, the class that was explained.

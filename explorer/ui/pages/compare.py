@@ -10,6 +10,7 @@ from explorer.ui import lesson, measured_images, missing, network_registry
 from explorer.ui.compare import (
     controls,
     ensemble,
+    ensemble_map,
     labelled,
     layer_similarity,
     maps,
@@ -139,7 +140,7 @@ def _tab(
     compared: Sequence[ComparedNetwork],
     subject: InputImage,
     key: str,
-) -> ensemble.EnsembleMap | None:
+) -> ensemble_map.EnsembleMap | None:
     """The open tab. Returns the CAM of the ensemble where that tab shows it."""
     tab, place = _open_tab(state)
     with place:
