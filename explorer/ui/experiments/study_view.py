@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures, studies
+from explorer.datasets import shapes
 from explorer.figures import DASHES, Chapter, Chart, GradientMap, Part, Series, StudyLine, StudyPanel, Table
 from explorer.files import csv_text
 from explorer.intervals import Mean
@@ -80,7 +81,7 @@ def show(study_id: str) -> None:
 
 def source(study: Study) -> str:
     """What stands below a saved chart."""
-    return f"{study.name}: {_settings(study)}."
+    return f"{study.name} · {_settings(study)}."
 
 
 def _settings(study: Study) -> str:
@@ -95,7 +96,18 @@ def _settings(study: Study) -> str:
         if config.get("epochs")
         else f"{config.get('seconds')} s"
     )
-    return f"{axes}; {seeds}; {budget}, rate {config.get('learning_rate')}, batch {config.get('batch_size')}"
+    training = f"{budget}, rate {config.get('learning_rate')}, batch {config.get('batch_size')}"
+    return "; ".join([axes, *_pictures(study), seeds, training])
+
+
+def _pictures(study: Study) -> list[str]:
+    """What all runs train on; [] where an axis says it."""
+    if {"data", "size"} & {axis.field for axis in study.axes}:
+        return []
+    if study.data["kind"] != "shapes":
+        return [{"stored": "uploaded images"}.get(study.data["kind"], study.data["kind"])]
+    drawn = shapes.Drawn.requested(study.data)
+    return [f"drawn shapes of {len(drawn.classes)} kinds at {drawn.size} pixels"]
 
 
 def _goes_on(found: StudyProgress) -> bool:
