@@ -45,7 +45,7 @@ def texts(app: AppTest) -> str:
     return "\n".join(parts).replace("\\", "")
 
 
-def test_weights_are_learned_kept_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_learned_kept_and_opened_again() -> None:
     written: list[bytes] = []
     section = report.section
 
@@ -53,9 +53,9 @@ def test_weights_are_learned_kept_and_opened_again(monkeypatch: pytest.MonkeyPat
         section(*arguments)
         written.append(report.arrays_npz(arguments[0], {}, arguments[4]))
 
-    monkeypatch.setattr(report, "section", takes_home)
-    app = open_page(networks=PAIR, tab="ensemble", n="4000")
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "section", takes_home)
+        app = open_page(networks=PAIR, tab="ensemble", n="4000")
     with np.load(io.BytesIO(written[-1]), allow_pickle=False) as arrays:
         parts = [arrays[f"ensemble/{place}/part"] for place in range(2)]
         cam = ensembles.ensemble_cam(parts, arrays["ensemble/cam"].shape)
