@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ def test_the_bits_survive_killed_drivers_nodes_and_runs_with_and_without_a_share
     wait_until(engine, lambda: not processes_of(shared.id) and not processes_of(carried.id), "no orphan is left")
     cluster.add_node(num_cpus=2)
     for run in (shared, carried):
-        wait_until(engine, lambda run=run: processes_of(run.id) and is_training(run), "it goes on on the new node")
+        wait_until(engine, partial(is_training, run), "it goes on on the new node")
         start = runs.status(run).log.start
         assert start and start["step"] > 0, "it resumed"
         if run is shared:
@@ -221,7 +222,8 @@ def test_the_bits_survive_killed_drivers_nodes_and_runs_with_and_without_a_share
 
 def is_training(run: Run) -> bool:
     found = runs.status(run)
-    return found.state == "running" and (found.log.phase or {}).get("phase") == "training"
+    is_in_its_steps = found.state == "running" and (found.log.phase or {}).get("phase") == "training"
+    return is_in_its_steps and bool(processes_of(run.id))
 
 
 # --- what cannot be used ---------------------------------------------------------------------------------------------
