@@ -1,5 +1,6 @@
 """One training step in slow motion: worked out by hand, bit for bit that of the training, and true to first order."""
 
+import json
 import math
 from contextlib import closing
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, build
+from explorer.cli.main import main
 from explorer.experiments.training_step import SHARES, TrainingStep, take, training_step
 from explorer.experiments.training_step_sentences import findings, rule, settings, way_back, worked
 from explorer.training import TrainingConfig, TrainingState, fit, network_input
@@ -169,3 +171,27 @@ def test_twins_are_told_apart_in_words() -> None:
     first, last = steps[0].gradients[[0, steps[0].layers.index("stages.1.0.conv2")]]
     assert f"in one {first / last:.3g} times as large as at stages.1.0.conv2 and in two" in said
     assert findings("one", steps[0])[0].startswith(f"one: the mean loss of 24 images goes from {steps[0].loss:.3f} to")
+
+
+def test_a_terminal_takes_the_step_of_twins(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = ["--momentum", "0", "--weight-decay", "0", "--learning-rate", "0.001"]
+    assert main(["step", "resnet-8", "--twins", "--count", "4", "--json", *plain]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["rule"] == ["Δw = −η · g", "η = 0.001"]
+    assert [each["name"] for each in document["networks"]] == ["ResNet-8", "plain-8"]
+    for each in document["networks"]:
+        assert each["images"] == "4 shapes" and len(each["losses"]) == len(each["labels"]) == 4
+        assert each["predicted"] == pytest.approx(-0.001 * each["gradient_norm"] ** 2, rel=1e-3)
+        assert each["predicted"] == pytest.approx(sum(each["changes"]) + each["rest"], rel=1e-9)
+        assert [*each["worked"]] == each["layers"] and len(each["ratios"]) == len(each["layers"])
+    assert main(["step", "shapes-plain-8", "--count", "4", "--optimizer", "adam", "--learning-rate", "0.001"]) == 0
+    text = capsys.readouterr().out
+    assert "v ← β₂ · v + (1 − β₂) · d²" in text and "4 test images of shapes-v1-32" in text
+    for wrong, words in (
+        (["lenet-5"], "no pretrained network"),
+        (["resnet-8", "--count", "1"], "`--count` must be 2 or more"),
+        (["growing-resnet"], "224×224 pixels"),
+        (["resnet-8", "--learning-rate", "0"], "`learning_rate`"),
+    ):
+        assert main(["step", *wrong]) == 2
+        assert words in capsys.readouterr().err

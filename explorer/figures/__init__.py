@@ -50,7 +50,7 @@ from explorer.figures.gradients import (
     paint_gradients,
     size_chart,
     size_table,
-    step_chart,
+    update_chart,
 )
 from explorer.figures.lesions import all_places, lesion_chart, lesion_loss_chart, pairs_chart, sets_chart
 from explorer.figures.network_diagram import network_drawing

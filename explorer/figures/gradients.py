@@ -62,7 +62,7 @@ def size_chart(lines: Sequence[SizeLine], title: str) -> go.Figure:
     return figure
 
 
-def step_chart(lines: Sequence[tuple[Series, Sequence[float], float]], shares: Sequence[float]) -> go.Figure:
+def update_chart(lines: Sequence[tuple[Series, Sequence[float], float]], shares: Sequence[float]) -> go.Figure:
     """The loss at those shares of an update, of each network, and dashed the line of its change to first order, which
     is cut off where it leaves the losses by more than their span."""
     losses = [loss for _, path, _ in lines for loss in path if math.isfinite(loss)] or [0.0, 1.0]

@@ -17,7 +17,8 @@ NUMBERS = {
     "slow_clip": "clip",
 }
 """The fields of the config by those of the state that are numbers."""
-RATES = {"sgd": 0.1, "adam": 0.001}
+RATES = {"sgd": 0.01, "adam": 0.001}
+"""About those of the first steps of a one-cycle training."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def _number(state: SlowState, name: str, title: str, step: float) -> None:
         write=lambda value: update_state(**{name: float(value)}),
         format="%g",
         step=step,
-        width=150,
+        width=126,
     )
 
 
@@ -341,7 +341,7 @@ def _parts(known: _Known) -> list[Part]:
     path = [(of, step.path.tolist(), step.predicted) for of, step in zip(series, known.steps, strict=True)]
     charts.append(
         Chart(
-            figures.step_chart(path, SHARES),
+            figures.update_chart(path, SHARES),
             "The loss along the update",
             "Dotted: what the gradient predicts at the start.",
         )

@@ -93,7 +93,7 @@ export function slowView(root) {
   const choice = el("label", {}, "One weight of the layer", select, "worked out: the one that changes most");
   const path = el("div", {});
   const controls = el("div", { className: "controls" }, ...player.parts, back, next);
-  root.append(controls, phases, sentence, spoken, pair, choice, rules, path, batch);
+  root.append(controls, phases, sentence, spoken, batch, pair, choice, rules, path);
   const drawPath = pathView(path);
 
   /** @type {SlowData | null} */
