@@ -9,6 +9,7 @@ from explorer.figures.agreement import (
     object_share_chart,
     similarity_chart,
 )
+from explorer.figures.along_time import settling_chart, steps_chart
 from explorer.figures.changed_pictures import dial_chart, distance_chart, robust_chart, shift_chart
 from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, enlarged, network_colour
 from explorer.figures.comparison import (
