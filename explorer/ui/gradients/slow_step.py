@@ -33,13 +33,12 @@ from explorer.ui.services.inference import ChosenNetwork
 from explorer.ui.session import session
 from explorer.ui.viewer import place
 from explorer.ui.widgets.bound import bound, choice
-from explorer.ui.widgets.download import offer_labelled_images
 
 TITLE = "One training step in slow motion"
 METHOD = (
-    "A training repeats one step thousands of times: images go forward, their loss comes out, its gradient goes back "
-    "layer by layer, and the optimiser changes every weight. Here is one step, piece by piece, of the networks of the "
-    "bar on the same images."
+    "A training repeats one step thousands of times. Images go forward, and their loss comes out. Its gradient goes back "
+    "layer by layer, and the optimiser changes every weight. Here is one step of the networks of the bar, piece by "
+    "piece, on the same images."
 )
 USUAL = 16  # images
 PICTURE_PX = 48
@@ -93,10 +92,9 @@ def _show(state: SlowState) -> None:
     about = networks[0].checkpoint
     data = dataset_access.labelled_data(about.spec, about.class_names)
     if not data:
-        offer_labelled_images(
-            "A training step needs labelled images of the network's classes, and none are here.",
-            [(about.spec, about.class_names)],
-            "Bring such data on Build & train, in the tab Data, or choose another network.",
+        st.info(
+            "A training step needs labelled images of the network's classes, and none are here. Bring some on Build & "
+            "train, in the tab Data, or choose another network in the bar."
         )
         return
     name = min(data, key=lambda each: each != dataset_access.data_key(about.data))
