@@ -75,7 +75,7 @@ def open_page(wrong: bool = False, **query: str) -> AppTest:
 def test_the_strip_shows_what_explore_shows_of_each_step(
     run: runs.Run, files: dict[str, Callable[[], Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strips = []
+    strips: list[Any] = []
     monkeypatch.setattr(along_time, "_cell", _noted(strips, along_time._cell))
     app = open_page(target="3", layer="stages.1.0")
     assert "the weights of 6 steps in all, each with one image and with 50 test images" in texts(app)

@@ -41,8 +41,8 @@ def test_a_tiny_network_is_as_worked_out_by_hand() -> None:
     )
     network = build(spec)
     with torch.no_grad():
-        network.get_submodule("stages.0.0.conv1").weight.fill_(0.5)  # type: ignore[union-attr, operator]
-        network.get_submodule("head.fc").weight.copy_(torch.tensor([[1.0], [-1.0]]))  # type: ignore[union-attr, operator]
+        network.get_submodule("stages.0.0.conv1").weight.fill_(0.5)  # type: ignore[operator]
+        network.get_submodule("head.fc").weight.copy_(torch.tensor([[1.0], [-1.0]]))  # type: ignore[operator]
     x, config = torch.tensor([2.0, 4.0]), replace(PLAIN_SGD, learning_rate=0.1, weight_decay=0.01)
     found = last_of(training_step(network, x[:, None, None, None], torch.tensor([0, 1]), config))
 

@@ -62,7 +62,9 @@ def take_step(arguments: argparse.Namespace) -> CommandResult:
     chosen = [each for name in arguments.names for each in _networks(name, arguments)]
     if len(chosen) > MOST_NETWORKS:
         raise ValueError(f"{len(chosen)} networks are too many at once; {MOST_NETWORKS} is the most.")
-    documents, lines, notes = [], [], []
+    documents: list[dict[str, Any]] = []
+    lines: list[str] = []
+    notes: list[str] = []
     for title, checkpoint, batch, told in chosen:
         images = network_input(batch.images, checkpoint.mean, checkpoint.std, checkpoint.network.device)
         labels = torch.from_numpy(labels_for(checkpoint, batch).astype(np.int64))
@@ -79,9 +81,9 @@ def take_step(arguments: argparse.Namespace) -> CommandResult:
         "rule": rule,
         "networks": documents,
         "limits": list(steps.LIMITS),
-        "notes": list(dict.fromkeys(notes)),
+        "notes": (notes := list(dict.fromkeys(notes))),
     }
-    return document, ["The rule:", *rule, "", *lines[:-1], *notes_block(document["notes"])]
+    return document, ["The rule:", *rule, "", *lines[:-1], *notes_block(notes)]
 
 
 def _networks(name: str, arguments: argparse.Namespace) -> list[tuple[str, Checkpoint, LabelledBatch, list[str]]]:

@@ -137,7 +137,7 @@ def take(
     check_batch(network.spec, images, labels)
     if config.class_weights:
         raise ValueError("`class_weights` needs the counts of a whole dataset; leave it out for a single step.")
-    network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last).train()
     images, labels = images.to(network.device), labels.to(network.device)
     generators = (torch.Generator(network.device), torch.Generator())
     network.draw_dropout_from(*generators)
@@ -164,7 +164,7 @@ def take(
 
         optimizer = Optimizer(network.parameters(), config)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
         norm = math.hypot(*map(_size, gradients.values()))
         if not math.isfinite(norm):

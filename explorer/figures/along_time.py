@@ -47,7 +47,7 @@ def _ticks(steps: Sequence[int]) -> dict[str, Any]:
 
 
 def _cells(values: np.ma.MaskedArray, columns: Sequence[str], rows: Sequence[str]) -> go.Figure:
-    shown = values.astype(np.float64).filled(np.nan)
+    shown = np.ma.filled(values.astype(np.float64), np.nan)
     texts = [["not defined" if np.isnan(value) else f"{value:.3f}" for value in row] for row in shown]
     hover = [
         [f"{row}, {column}: {text}" for column, text in zip(columns, line, strict=True)]

@@ -36,9 +36,9 @@ from explorer.ui.widgets.bound import bound, choice
 
 TITLE = "One training step in slow motion"
 METHOD = (
-    "A training repeats one step thousands of times. Images go forward, and their loss comes out. Its gradient goes back "
-    "layer by layer, and the optimiser changes every weight. Here is one step of the networks of the bar, piece by "
-    "piece, on the same images."
+    "A training repeats one step thousands of times. Images go forward, and their loss comes out. Its gradient goes "
+    "back layer by layer, and the optimiser changes every weight. Here is one step of the networks of the bar, piece "
+    "by piece, on the same images."
 )
 USUAL = 16  # images
 PICTURE_PX = 48
