@@ -202,7 +202,7 @@ export function slowView(root) {
       ...ORDER.map((phase) => el("button", { type: "button", name: phase, onclick: () => go(starts[phase]) }, titles[phase])),
     );
     const boxes = networks.map(({ title, colour }) => {
-      const svg = svgEl("svg", { role: "img" });
+      const svg = svgEl("svg", { role: "img", "aria-label": title });
       return { box: el("div", {}, el("h4", { style: `color:${colour}` }, title), svg), svg };
     });
     pair.replaceChildren(...boxes.map(({ box }) => box));

@@ -101,7 +101,7 @@ function drawLanes(svg, width, network, data, { now, lanes }, phase, choose) {
 
 /** Draws the loss along the update: what was measured, and dashed what the gradient predicts. @type {(root: HTMLElement) => (data: SlowData) => void} */
 export function pathView(root) {
-  const svg = svgEl("svg", { role: "img" });
+  const svg = svgEl("svg", { role: "img", "aria-label": "The mean loss along the update" });
   root.append(svg);
   let width = 0;
   /** @type {SlowData | null} */
