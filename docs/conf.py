@@ -58,6 +58,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+html_sidebars: dict[str, list[str]] = {page: [] for page in ("index", "install", "scale", "security", "deploy")}
 html_context = {"default_mode": "auto"}
 
 # Files of the repository that are pages of the site too, by the name of the page.

@@ -32,8 +32,3 @@ def data_folder() -> Path:
     if is_checkout():
         return _PACKAGE.parent / "data"
     return platformdirs.user_data_path(NAME, appauthor=False).absolute()
-
-
-def command() -> str:
-    """What a user types before the name of a command."""
-    return "python -m explorer" if is_checkout() else NAME

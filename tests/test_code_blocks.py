@@ -9,6 +9,7 @@ import io
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -81,8 +82,7 @@ def test_no_block_is_overlooked() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with what the recipes take as given: a photo, two folders of pictures, weights of somebody."""
     folder = tmp_path_factory.mktemp("recipes")
-    photo = Image.open(PHOTOS["scene-airplane"].file)
-    photo.save(folder / "photo.jpg")
+    shutil.copy(PHOTOS["scene-airplane"].file, folder / "photo.jpg")
     random = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (folder / "pets" / name).mkdir(parents=True)
