@@ -58,7 +58,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars: dict[str, list[str]] = {page: [] for page in ("index", "install", "scale", "security", "deploy")}
+html_sidebars: dict[str, list[str]] = {page: [] for page in ("index", "install", "deploy", "scale", "security")}
 html_context = {"default_mode": "auto"}
 
 # Files of the repository that are pages of the site too, by the name of the page.
@@ -94,6 +94,12 @@ def file_of(page: str) -> Path:
 PAGE_OF = {file_of(page): page for page in FROM_THE_ROOT}
 
 
+def unplaced() -> list[str]:
+    """Pages of this folder that `BELOW` does not name: they stand below the first one."""
+    named = {"index", *(page for pages in BELOW.values() for page in pages)}
+    return sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in named and not is_table(path))
+
+
 def prepared(page: str, text: str) -> str:
     """The Markdown of a page as the site needs it."""
     file = file_of(page)
@@ -103,6 +109,8 @@ def prepared(page: str, text: str) -> str:
         text = f"# {page.replace('-', ' ').capitalize()}\n\n[How it was measured](measurements.md)\n\n{text}"
     text = LINK.sub(lambda link: on_the_site(page, file, link), text)
     below = list(BELOW.get(page, []))
+    if page == "index":
+        below += unplaced()
     if page == "measurements":
         below += sorted(path.stem for path in DOCS.glob("*.md") if is_table(path))
     if page == "decisions/README":
