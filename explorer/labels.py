@@ -121,8 +121,6 @@ RANDOM_LEVELS = {"head": "head random", "half": "upper half random", "all": "all
 
 STATISTICS = {"frozen": "frozen", "recomputed": "recomputed"}
 """Whether BatchNorm's means and variances stay those of the training, or are measured at every point of a surface."""
-DIRECTIONS = {"filter": "filter-normalised", "none": "raw"}
-"""Random directions of a loss surface."""
 ENGINES = {"local": "This machine", "ray": "Ray"}
 """What trains the runs of a study."""
 
