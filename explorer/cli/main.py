@@ -12,6 +12,7 @@ from explorer import __version__
 from explorer.cli import (
     arithmetic,
     data,
+    dials,
     ensembles,
     experiments,
     folding,
@@ -32,6 +33,7 @@ from explorer.numbers import finite
 COMMANDS = (
     ("describe", networks.describe_arguments, networks.describe_network),
     ("train", training.train_arguments, training.train_network),
+    ("change", dials.change_arguments, dials.change_run),
     ("evaluate", training.evaluate_arguments, training.evaluate_network),
     ("data", data.data_arguments, data.describe_data),
     ("classify", pictures.classify_arguments, pictures.classify_pictures),
