@@ -26,7 +26,7 @@ HELP: dict[DialField, str] = {
 
 
 def change_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="the run's directory, or its id as the page's address has it")
+    parser.add_argument("id", metavar="RUN", help="the run's directory, or its id as the page's address has it")
     for field in DIAL_FIELDS:
         low, high = DIAL_LIMITS[field]
         limits = f"up to {high:g}" if field == "clip" else f"{low:g} to {high:g}"
@@ -35,7 +35,7 @@ def change_arguments(parser: argparse.ArgumentParser) -> None:
 
 def change_run(arguments: argparse.Namespace) -> CommandResult:
     """Turn dials of a run while it trains, or show them."""
-    run = _run(arguments.run)
+    run = _run(arguments.id)
     config = TrainingConfig.from_dict(run.request().config)
     typed = {field: value for field in DIAL_FIELDS if (value := getattr(arguments, field)) is not None}
     wanted = {field: None if field == "clip" and value == 0 else value for field, value in typed.items()}
