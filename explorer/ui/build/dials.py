@@ -18,7 +18,7 @@ from explorer.ui.markdown import as_sentence
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
 SHOWN = 5  # steps of the history; the report has them all on its charts
-WIDTH_PX = 214  # four beside each other at 1024 pixels, one on a phone
+WIDTH_PX = 147  # two beside each other on a phone
 
 
 class Dial(NamedTuple):
@@ -32,14 +32,14 @@ class Dial(NamedTuple):
 
 DIALS: dict[DialField, Dial] = {
     "rate_factor": Dial(
-        "Learning rate: schedule ×",
+        "Learning rate ×",
         (0.0, 100.0),
         0.1,
         "A factor on the learning rate that the schedule has at each step. The schedule itself goes on as it was.",
     ),
     "weight_decay": Dial("Weight decay", OFFERED["weight_decay"], 1e-4, "The L2 penalty of the weights."),
     "clip": Dial(
-        "Gradient clipping (0 = off)", OFFERED["clip"], 0.5, "The largest allowed norm of all gradients together."
+        "Clipping (0 = off)", OFFERED["clip"], 0.5, "The largest allowed norm of the gradients of all weights together."
     ),
     "label_smoothing": Dial(
         "Label smoothing",
@@ -65,14 +65,15 @@ def follow(run: Run, request: Request, mine: bool) -> None:
         if reason:
             st.caption(as_sentence(reason))
         if not run.study_mark.exists():
-            with st.container(horizontal=True, gap="medium"):
+            with st.container(horizontal=True, gap="small"):
                 for field in DIALS:
                     with st.container(width=WIDTH_PX, gap="xxsmall"):
                         _dial(run, field, {**now, **wanted}[field], bool(reason))
                         st.caption(_since(field, now[field], turned, wanted))
             st.caption(
-                f"A dial acts from the next step on, {'on both networks' if len(request.specs) > 1 else 'once'}. The "
-                "log keeps each change, and a resumed run repeats it at its step."
+                f"A dial acts from the next step on{', on both networks' if len(request.specs) > 1 else ''}. The learning "
+                "rate is that of the schedule times its dial. The log keeps each change, and a resumed run repeats it "
+                "at its step."
             )
         show_error()
     _history(turned)

@@ -31,10 +31,10 @@ export function layMarks(marks, frame, until) {
 
 /** @type {(inside: Element, marks: DialMark[], frame: Frame, until: number) => void} */
 export function drawMarks(inside, marks, frame, until) {
-  for (const { x, left, row, text } of layMarks(marks, frame, until)) {
-    inside.append(svgEl("line", { x1: x, x2: x, y1: frame.top, y2: frame.top + frame.height, class: "dial" }));
-    if (row >= 0) inside.append(svgEl("text", { x: left, y: frame.top + ROW_PX * (row + 1), class: "dial-text" }, text));
-  }
+  const laid = layMarks(marks, frame, until);
+  for (const { x } of laid) inside.append(svgEl("line", { x1: x, x2: x, y1: frame.top, y2: frame.top + frame.height, class: "dial" }));
+  for (const { left, row, text } of laid.filter((mark) => mark.row >= 0))
+    inside.append(svgEl("text", { x: left, y: frame.top + ROW_PX * (row + 1), class: "dial-text" }, text));
 }
 
 /** The newest mark at or before a step, or undefined. @type {(marks: DialMark[], step: number) => DialMark | undefined} */
