@@ -70,10 +70,10 @@ def follow(run: Run, request: Request, mine: bool) -> None:
                     with st.container(width=WIDTH_PX, gap="xxsmall"):
                         _dial(run, field, {**now, **wanted}[field], bool(reason))
                         st.caption(_since(field, now[field], turned, wanted))
+            both = ", on both networks" if len(request.specs) > 1 else ""
             st.caption(
-                f"A dial acts from the next step on{', on both networks' if len(request.specs) > 1 else ''}. The learning "
-                "rate is that of the schedule times its dial. The log keeps each change, and a resumed run repeats it "
-                "at its step."
+                f"A dial acts from the next step on{both}. The learning rate is that of the schedule times its dial. "
+                "The log keeps each change, and a resumed run repeats it at its step."
             )
         show_error()
     _history(turned)
