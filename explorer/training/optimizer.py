@@ -23,12 +23,13 @@ class Optimizer:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, rate: float, weight_decay: float) -> None:
-        """Changes the parameters that have a gradient, at the learning rate `rate`."""
+    def step(self, rate: float, weight_decay: float | None = None) -> None:
+        """Changes the parameters that have a gradient, at the rate `rate`; with the config's weight decay, unless
+        a dial has another one."""
         pairs = [(each, each.grad) for each in self._parameters if each.grad is not None]
         parameters, gradients = [each for each, _ in pairs], [gradient for _, gradient in pairs]
         step = self._adam if self._config.optimizer == "adam" else self._sgd
-        step(parameters, gradients, rate, weight_decay)
+        step(parameters, gradients, rate, self._config.weight_decay if weight_decay is None else weight_decay)
 
     def _sgd(self, parameters: list[Tensor], gradients: list[Tensor], rate: float, weight_decay: float) -> None:
         config = self._config
