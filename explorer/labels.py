@@ -126,6 +126,8 @@ CONTROL_MAPS = {"mask": "the mask itself", "centre": "centre of the image", "noi
 RANDOM_LEVELS = {"head": "head random", "half": "upper half random", "all": "all random"}
 """Which layers have random weights, from the head back."""
 
+STATISTICS = {"frozen": "frozen", "recomputed": "recomputed"}
+"""Whether BatchNorm's means and variances stay those of the training, or are measured at every point of a surface."""
 ENGINES = {"local": "This machine", "ray": "Ray"}
 """What trains the runs of a study."""
 
