@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from explorer import machine, requirements, runs
+from explorer.machine.processes import end_with_parent
 from explorer.runs import Run
 from explorer.studies import StudyFolder, driver
 
@@ -13,6 +14,7 @@ from explorer.studies import StudyFolder, driver
 def execute(run: Run) -> int:
     """Waits for the run's turn and executes it. 0 where it ended as asked, 1 where it failed; the epilog of
     `cli/main.py` says that too. Of several processes the first one waits, and the others wait for it."""
+    end_with_parent()
     if machine.launched()[0] > 0:
         machine.give_way()
         os._exit(runs.execute_beside(run))
@@ -39,7 +41,7 @@ def main() -> int:
     match sys.argv[1:]:
         case ["train", directory] if os.path.isfile(os.path.join(directory, "request.json")):
             return execute(Run(Path(directory).resolve()))
-        case ["study", directory] if driver.LOCK_FD_ENV in os.environ:
+        case ["study", directory] if driver.LOCK_ENV in os.environ:
             return driver.run_process(StudyFolder(Path(directory).resolve()))  # without torch
         case arguments:
             from explorer.cli import main as cli

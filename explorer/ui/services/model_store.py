@@ -39,7 +39,7 @@ class StoredModel:
     def info(self) -> ModelInfo | None:
         """None where it is damaged or missing."""
         try:
-            return ModelInfo(**json.loads(self.path.with_suffix(".json").read_text()))
+            return ModelInfo(**json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
