@@ -23,9 +23,14 @@ from driving.server_process import chromium
 
 THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
 # Of a hundred interactions. "drawing" is what "Next" does, and "upload" what a chosen file does: the drawing by its own
-# address, then a run of the page that is told of it; "picture" is what a link to another picture does. A connection is
-# lost between two runs or in one.
-MIX = {"drawing": 30, "picture": 10, "view": 30, "upload": 10, "page": 15, "reconnect": 2, "reconnect in a run": 3}
+# address, then a run of the page that is told of it; "picture" is what a link to another picture does. "stroke" is a
+# frame of a drawing by hand, and "block off" switches a block off or back on. A connection is lost between two runs or
+# in one.
+MIX = {
+    "drawing": 20, "picture": 10, "view": 20, "stroke": 10, "block off": 10, "upload": 10, "page": 15,
+    "reconnect": 2, "reconnect in a run": 3,
+}  # fmt: skip
+STROKE_SIDE = 64  # pixels
 TOLD = ", then the page"  # behind the name of such a drawing: the run
 PAGES = ("", "build", "compare", "gradients", "models")
 TABS = ("layer", "layer", "block", "channels", "trust", "methods")
@@ -138,6 +143,10 @@ class Visitor:
             return self.show(random_picture(self.dice.randrange(2**32)), f"photo {self.dice.randrange(1000)}.png")
         if kind == "drawing":
             return self._draw()
+        if kind == "stroke":
+            return self._stroke()
+        if kind == "block off":
+            return self._switch()
         changes = self._another_view() if kind == "view" else {"picture": self._drawn()}
         return self.explore(self.query | changes)
 
@@ -163,6 +172,23 @@ class Visitor:
         self.query = {**self.query, "picture": picture}
         self.told = lambda: self.session.rerun(**self.query)
         return taken
+
+    def _stroke(self) -> float:
+        """A drawing by hand with one more stroke. The session keeps none of it, and the page never hears of it."""
+        if self.page:
+            self.explore(self.query)
+        pixels = np.full((STROKE_SIDE, STROKE_SIDE, 3), 255, np.uint8)
+        row, column = (self.dice.randrange(STROKE_SIDE - 3) for _ in range(2))
+        pixels[row : row + 3, column:] = self.dice.randrange(200)
+        drawing = {"kind": "drawing", "size": [STROKE_SIDE, STROKE_SIDE], "mask": False}
+        return self.session.explain(pixels.tobytes(), drawing=drawing)
+
+    def _switch(self) -> float:
+        """One block switched off, or all of them back on; the browser keeps that in its address by itself."""
+        if self.page:
+            self.explore(self.query)
+        block = f"stages.{self.dice.randrange(3)}.{self.dice.randint(1, 2)}"
+        return self.session.explain(change=self.dice.choice(["", f"{block}:off", f"{block}:off"]))
 
     def tell(self) -> float:
         """Lets the page know of the last picture; seconds until it has run, for which nobody waits."""

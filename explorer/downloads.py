@@ -149,10 +149,11 @@ def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgr
         for attempt, pause in enumerate((0.0, *RETRY_PAUSES_S), start=1):
             fetched = Future()
             Thread(target=_attempt, args=(request, missing, folder, private, pause, stop, fetched), daemon=True).start()
-            while not fetched.done():
+            while True:  # once at least: an attempt that fails at once is told too
                 done = present + sum(_size(private / file.path) for file in missing)
                 yield DownloadProgress(min(request.download_bytes, done), request.download_bytes, attempt)
-                wait([fetched], PROGRESS_INTERVAL_S)
+                if not wait([fetched], PROGRESS_INTERVAL_S).not_done:
+                    break
             failure = fetched.exception()
             if not isinstance(failure, DownloadFailure) or failure.kind in ("full", "unwritable"):
                 break

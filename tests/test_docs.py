@@ -33,6 +33,7 @@ WRITTEN_BY_HAND = ("guide", "how-to", "measurements", "scale")  # the other file
 MEASURED = sorted({path.stem for path in ROOT.glob("docs/*.md")} - {*WRITTEN_BY_HAND})
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 TEXTS += [ROOT / f"docs/{name}.md" for name in WRITTEN_BY_HAND]
+TEXTS += sorted(ROOT.glob("docs/guide/*.md"))
 FIGURE = re.compile(r"[+−-]?\d+\.\d+(?= ?%| points| to [+−-]?\d+\.\d+ points)")
 DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 Run = Callable[[str], dict[str, Any]]

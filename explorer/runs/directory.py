@@ -16,6 +16,7 @@ ID = re.compile(r"[0-9a-f]{32}")  # 128 random bits: the id gives access to the 
 FILE = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")  # stem of a finished network's file
 DATA_ID = re.compile(r"[0-9a-f]{64}")
 OWNER = re.compile(r"[0-9a-f]{32}")
+MOST_SNAPSHOTS = 100  # of the weights, in one run
 RESERVE = 2**17  # bytes kept back, so that a run can still write that the disk is full
 
 STOP_GRACE_S = 3.0  # after that the process of a run that was asked to stop ends as it stands
@@ -26,6 +27,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 class StopRequested(Exception):
     """A user asked this run to stop."""
+
+
+def file_stem(title: str) -> str:
+    """The name of a network's file, and a part of links to it: "ResNet-20" -> "resnet-20"."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower())
 
 
 def data_folder() -> Path:
@@ -62,7 +68,8 @@ class Request:
     all ten), {"kind": "cifar10"}, {"kind": "fashion-mnist"} or {"kind": "stored", "number": ...}. Runs of one `device`
     wait for each other. `owner` is the secret of the browser that may stop and delete the run. `threads` is the number
     of torch's threads of all its networks together, 0 for one for each idle core. `places` runs of one kind fit their
-    device at once: 1 has it to itself, and 0 neither waits nor is waited for, because an engine places it.
+    device at once: 1 has it to itself, and 0 neither waits nor is waited for, because an engine places it. The weights
+    of `snapshots` steps are kept, 0 for none: see `runs.weight_snapshots`.
     """
 
     specs: tuple[dict[str, Any], ...]
@@ -74,10 +81,11 @@ class Request:
     names: tuple[str, ...] = ()
     threads: int = 0
     places: int = 1
+    snapshots: int = 0
 
     def __post_init__(self) -> None:
         types: dict[str, Any] = {"config": dict, "data": dict, "device": str, "owner": str, "created": int | float}
-        types |= {"names": tuple, "threads": int, "places": int}
+        types |= {"names": tuple, "threads": int, "places": int, "snapshots": int}
         for name, kind in types.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"`{name}` of a request is a {type(getattr(self, name)).__name__}.")
@@ -85,6 +93,10 @@ class Request:
             raise ValueError("`specs` of a request must be one or two specs, as `ArchitectureSpec.to_dict` gives them.")
         if not 0 <= self.threads <= 1024 or not 0 <= self.places <= 1024:
             raise ValueError("`threads` and `places` of a request are whole numbers from 0 to 1024.")
+        if not 0 <= self.snapshots <= MOST_SNAPSHOTS:
+            raise ValueError(
+                f"`snapshots` of a request must be from 0 to {MOST_SNAPSHOTS}, received {self.snapshots}; choose fewer."
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -111,6 +123,7 @@ class Run:
     metrics = _File("metrics.jsonl")  # only grows
     state = _File("state")  # to resume from
     samples = _File("samples.npy")  # some test pictures
+    weights = _File("weights")  # a folder with a `STEP.safetensors` for each snapshot of the weights
     log_text = _File("log.txt")
     lock = _File("lock")  # held by the process that executes the run; its content is the place in the queue
     stop_mark = _File("stop")  # there once a user asked the run to stop
@@ -152,7 +165,7 @@ class Run:
 
     def clear_temporaries(self) -> None:
         """Removes files that a killed process left half written."""
-        for path in self.folder.glob(".*"):
+        for path in (*self.folder.glob(".*"), *self.weights.glob(".*")):
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:

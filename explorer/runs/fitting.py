@@ -1,7 +1,6 @@
 """`fit_run`: builds and trains the networks of a run's request, and writes its events into the metrics file."""
 
 import io
-import re
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,9 +12,18 @@ from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.datasets import Dataset, Split, downloadable, luminance, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
-from explorer.runs.directory import STOP_GRACE_S, Request, Run, StopRequested, downloads_folder, stored_data
+from explorer.runs.directory import (
+    STOP_GRACE_S,
+    Request,
+    Run,
+    StopRequested,
+    downloads_folder,
+    file_stem,
+    stored_data,
+)
 from explorer.runs.log import LogWriter
 from explorer.runs.snapshots import Snapshots
+from explorer.runs.weight_snapshots import Schedule, WeightSnapshots, check_request
 from explorer.training import (
     ALONE,
     Processes,
@@ -23,6 +31,7 @@ from explorer.training import (
     TrainingConfig,
     TrainingState,
     fit_together,
+    planned_steps,
     restore,
     save,
     unused_device,
@@ -47,6 +56,7 @@ def fit_run(
     where the request or its data are damaged or do not fit together; OSError where the disk is full.
     """
     log.write("phase", phase="preparing")
+    check_request(request, besides=run)
     config, dataset, networks = _prepared(run, request, log, processes)
     specs = [network.spec for network in networks]
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
@@ -70,12 +80,17 @@ def fit_run(
     yielded_at = saved_at = time.monotonic()
     reported_at = 0.0
     snapshots = Snapshots(log, networks, samples, dataset, frames)
+    schedule = _schedule(request, config, dataset)
+    kept = WeightSnapshots(run.weights, networks, schedule, state.step)
+    if state.step == 0:
+        kept.take_if_due(0)
     reported_gradients = [len(entry.gradient_steps) for entry in state.networks] or [0] * len(networks)
-    training = fit_together(networks, dataset, config, state, processes=processes)
+    training = fit_together(networks, dataset, config, state, processes=processes, is_due=schedule.is_due)
     for progress in training:
         _write_gradients(log, progress, reported_gradients)
         if progress.records:
             break
+        kept.take_if_due(progress.step)
         stopping = bool(processes.agreed(run.stop_mark.exists())[0])
         ends = progress.validates_next or progress.epoch > epoch
         if progress.epoch > epoch:
@@ -100,6 +115,7 @@ def fit_run(
     if progress.step > first_step:
         _write_progress(log, progress)
         snapshots.take(progress)
+    kept.take_last(progress.step)
     log.sync()
     save(run.state, networks, state, config)  # the test may take long
 
@@ -107,7 +123,7 @@ def fit_run(
     files: list[dict[str, Any]] = []
     for spec, network, record, entry in zip(specs, networks, progress.records, state.networks, strict=True):
         checkpoint = checkpoint_of(network, dataset, record, entry.running)
-        name = re.sub(r"[^a-z0-9]+", "-", spec.name.lower())  # a part of links and of the file's name
+        name = file_stem(spec.name)
         sha256 = checkpoints.save(checkpoint, run.network_file(name))
         files.append({"name": name, "title": spec.name, "sha256": sha256, "outcome": record.outcome})
         files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.metrics}
@@ -124,7 +140,8 @@ def fit_beside(run: Run, request: Request, processes: Processes) -> None:
     """
     config, dataset, networks = _prepared(run, request, None, processes)
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
-    for progress in fit_together(networks, dataset, config, state, processes=processes):
+    is_due = _schedule(request, config, dataset).is_due
+    for progress in fit_together(networks, dataset, config, state, processes=processes, is_due=is_due):
         if progress.records or processes.agreed(False)[0]:
             return
 
@@ -152,6 +169,10 @@ def _prepared(
         name = dataset.class_names[int(counts.argmin())]
         raise ValueError(f"{dataset.name} has no training images of the class {name!r}; add some or remove it.")
     return config, dataset, [build(spec, config.seed) for spec in specs]
+
+
+def _schedule(request: Request, config: TrainingConfig, dataset: Dataset) -> Schedule:
+    return Schedule(request.snapshots, planned_steps(config, len(dataset.train)))
 
 
 def _dataset(run: Run, request: Request, log: LogWriter | None) -> Dataset:

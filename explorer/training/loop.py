@@ -34,6 +34,16 @@ def is_gradient_step(step: int) -> bool:
     return step < 2 or step & (step - 1) == 0 or (step % 3 == 0 and (step // 3) & (step // 3 - 1) == 0)
 
 
+def steps_of_epoch(config: TrainingConfig, images: int) -> int:
+    """The rest of an epoch is left out, so that all batches are equal."""
+    return max(1, images // config.batch_size)
+
+
+def planned_steps(config: TrainingConfig, images: int) -> int | None:
+    """The steps of a training with so many training pictures; None where the clock ends it."""
+    return None if config.epochs is None else steps_of_epoch(config, images) * config.epochs
+
+
 def fit(
     network: Network,
     dataset: Dataset,
@@ -52,9 +62,11 @@ def fit_together(
     state: TrainingState | None = None,
     report_every: float = 0.5,
     processes: Processes = ALONE,
+    is_due: Callable[[int], bool] = lambda step: False,
 ) -> Iterator[Progress]:
     """Trains `networks` in place, side by side, each step on the same batch. Yields after the first step, about every
-    `report_every` seconds, before a validation that may take long, after each epoch, and at the end.
+    `report_every` seconds, after the steps that are due, before a validation that may take long, after each epoch, and
+    at the end.
 
     On a CPU each network takes its steps in a thread of its own, with its share of torch's threads; a single network
     has them all. On a GPU, and with `compile`, the networks take turns. Between two yields nothing computes.
@@ -98,7 +110,7 @@ def fit_together(
         _TrainedNetwork(*pair, config, device, dtype, processes, weights)
         for pair in zip(networks, state.networks, strict=True)
     ]
-    steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
+    steps_an_epoch = steps_of_epoch(config, len(labels))
     batch_size = min(config.batch_size, len(labels))
     share = processes.share(batch_size)
 
@@ -170,8 +182,8 @@ def fit_together(
                 state.training_seconds += took
                 if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not unfinished():
                     each_network(_TrainedNetwork.verify, state.step)
-                (is_due,) = processes.agreed(time.perf_counter() - reported > report_every)
-                if is_due and state.batches < steps_an_epoch and unfinished():
+                (is_late,) = processes.agreed(time.perf_counter() - reported > report_every)
+                if (is_late or is_due(state.step)) and state.batches < steps_an_epoch and unfinished():
                     reported = time.perf_counter()
                     state.generator = generator.get_state()
                     yield progress()

@@ -41,6 +41,7 @@ CACHES: Mapping[str, Limit] = {
     "architectures.interventions.called_layers": Limit("the shapes around layers and blocks", "process", entries=128),
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
     "requirements.check_torch": Limit("that torch is new enough, one value", "process"),
+    "runs.weight_snapshots.snapshot_bytes": Limit("bytes of a snapshot of the weights", "process", entries=32),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
     "studies.folder._finished": Limit("results of finished runs of studies", "process", entries=500),
     "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
