@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from explorer.machine import core_limit, disk, idle_cores, locks, memory, processes
@@ -494,7 +494,7 @@ def test_a_move_waits_for_a_reader_as_windows_needs(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "replace", refuses)
     disk.replace(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old").read_text() == "new" and refused == [4]
-    monkeypatch.setattr(disk, "REPLACE_PAUSES_S", (0.0,))
+    monkeypatch.setattr(disk, "PAUSES_S", (0.0,))
     refused[0] = -10
     (tmp_path / "new").write_text("newer")
     with pytest.raises(PermissionError):

@@ -2,11 +2,12 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-REPLACE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Windows refuses to replace a file that another program reads, a virus scanner for example: a move waits and tries
-again."""
+PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Windows refuses to replace or remove a file that another program reads, such as a virus scanner: it is tried again
+after each of these pauses."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 """Flags of `os.open` that change a file or make one."""
 _JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT: a link of folders, which Windows does not call a symbolic link
@@ -15,13 +16,21 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", 
 
 def replace(source: Path | str, target: Path | str) -> None:
     """Moves the file to `target`, in place of the file there. Raises OSError."""
-    for pause in REPLACE_PAUSES_S:
+    _patiently(lambda: os.replace(source, target))
+
+
+def remove(path: Path) -> None:
+    """Removes the file, if it is there. Raises OSError."""
+    _patiently(lambda: path.unlink(missing_ok=True))
+
+
+def _patiently(change: Callable[[], None]) -> None:
+    for pause in PAUSES_S:
         try:
-            os.replace(source, target)
-            return
+            return change()
         except PermissionError:
             time.sleep(pause)
-    os.replace(source, target)
+    change()
 
 
 def private(path: str, flags: int) -> int:

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from explorer.errors import user_message
-from explorer.machine import memory
+from explorer.machine import disk, memory
 from explorer.runs.directory import STOP_GRACE_S, Run, RunOutcome, StopRequested
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
@@ -54,7 +54,7 @@ def execute(run: Run) -> RunOutcome:
             with joined() as processes:
                 outcome = end("finished", **fit_run(run, request, log, None, processes))
             log.sync()
-        run.state.unlink(missing_ok=True)  # a finished run is not resumed
+        disk.remove(run.state)  # a finished run is not resumed
         return outcome
     except StopRequested:
         return end("stopped")

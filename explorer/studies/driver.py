@@ -101,6 +101,7 @@ class _Drive:
             while True:
                 stopping, pausing = place.stop_mark.exists(), place.pause_mark.exists()
                 if stopping:
+                    self._follow()
                     self._kill()
                 elif not pausing:
                     yield from self._start()
@@ -138,6 +139,14 @@ class _Drive:
             self.waiting.pop(0)
             self.starts[run.id] += 1
             self.going[run.id] = kept
+
+    def _follow(self) -> None:
+        """Runs that an earlier process of this study has left going on are followed, to be stopped too."""
+        for kept in [kept for kept in self.waiting if runs.is_alive(kept.run)]:
+            if self.engine.start(kept.run):
+                self.waiting.remove(kept)
+                self.starts[kept.run_id] += 1
+                self.going[kept.run_id] = kept
 
     def _kill(self) -> None:
         for run_id, kept in self.going.items():
