@@ -94,12 +94,13 @@ assert all("Predicts" in network["verdict"] for network in message(app)[0]["pred
 import torch
 from explorer import weights_import, runs
 from explorer.presets import cifar
+from explorer.training import TrainingConfig
 torch.save({"conv.weight": torch.ones(4, 3, 3, 3)}, sys.argv[2])
 try:
     weights_import.read(Path(sys.argv[2]))
 except weights_import.WeightsError as error:
     print(error)
-asked = runs.Request((cifar(8).to_dict(),), {}, {"kind": "stored", "number": "0" * 64})
+asked = runs.Request((cifar(8).to_dict(),), TrainingConfig(epochs=1).to_dict(), {"kind": "stored", "number": "0" * 64})
 run = runs.submit(asked, "0" * 32)
 while runs.is_alive(run):
     time.sleep(0.05)
@@ -121,4 +122,4 @@ def test_without_the_locks_and_limits_of_linux_the_app_explains_reads_weights_an
     assert said.returncode == 0, said.stderr[-2000:]
     weights, run = said.stdout.splitlines()
     assert weights.startswith("`their.pt`") and "cannot be opened within" not in weights
-    assert run == "there is no dataset", run
+    assert "there is no dataset" in run

@@ -11,7 +11,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -646,7 +646,8 @@ def processes(place: Path) -> Iterator[None]:
     def none_is_left() -> bool:
         left = [process_of(str(place), verb) for verb in ("study", "train")]
         for process in filter(None, left):
-            os.kill(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         return not any(left)
 
     wait_until(none_is_left, "no process is left")

@@ -2,7 +2,7 @@
 
 Everything here has a portable path, for Windows, and may have another for what Linux or macOS can do beyond it.
 `EXPLORER_PORTABLE=1` takes the portable path on any system; all processes of one data folder have to take the same one.
-`tests/test_machine_room.py` names what no other room may use.
+`tests/test_any_system.py` names what no other room may use.
 """
 
 from explorer.machine.cores import core_limit, cores, idle_cores
