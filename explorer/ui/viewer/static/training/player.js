@@ -61,6 +61,15 @@ export function playerView(name, { first, lastsMs, draw, rest }) {
   return {
     parts: [button, slider, place],
     play,
+    /** Rests at a place, as if the slider had been moved there. @type {(to: number) => void} */
+    go(to) {
+      cancelAnimationFrame(running);
+      running = 0;
+      at = Math.min(Math.max(to, first), last);
+      show();
+      rest?.(here());
+    },
+    here,
     stop: () => cancelAnimationFrame(running),
     /** Shows the places up to `end`; from the place `from` on, where one is given. @type {(end: number, from?: number) => void} */
     update(end, from = at) {
