@@ -495,10 +495,11 @@ def test_the_end_of_a_run_that_nobody_saw_counts(untouched: dict[str, bytes]):
     other = runs.prepare(first.trial.request, "ab" * 16)
     stranger = second.run
     stranger.write_request(replace(stranger.request(), owner="1" * 32))  # as in a copied study of somebody else
-    with first.run.lock.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="stop it first"):
-            driver.delete(made)  # a run that its killed process has left goes on
+    lock = take(first.run.lock)
+    assert lock
+    with pytest.raises(ValueError, match="stop it first"):
+        driver.delete(made)  # a run that its killed process has left goes on
+    lock.close()
     assert studies.find(made.id) and runs.find(first.run_id)
     driver.delete(made)
     assert studies.find(made.id) is None and runs.find(first.run_id) is None
@@ -719,7 +720,9 @@ def test_a_killed_study_is_started_again_by_the_portable_path(place: Path):
         driver.start(made)  # a second click
         os.kill(process, signal.SIGKILL)
         wait_until(lambda: not studies.is_driven(made), "its lock is free")
-        assert studies.progress(made).state == "interrupted" and runs.is_alive(made.trials()[0].run)
+        assert studies.progress(made).state == "interrupted"
+        # Killed between the start of the run's process and the note of its number: the run says so itself.
+        wait_until(lambda: runs.is_alive(made.trials()[0].run), "its run is left")
         driver.start(made)
         wait_until(lambda: process_of(made.id, "study") not in (None, process), "another one drives it")
         driver.stop(made)
