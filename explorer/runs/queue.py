@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from explorer.installation import data_folder
 from explorer.machine import disk
 from explorer.machine.locks import Lock, guard, inherited, is_held, take
 from explorer.machine.memory import MALLOC_ENV
@@ -28,7 +29,6 @@ from explorer.runs.directory import (
     Run,
     RunOutcome,
     all_runs,
-    data_folder,
     find,
     list_runs,
     runs_folder,

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from explorer.files import write_atomically
+from explorer.installation import data_folder
 from explorer.machine import core_limit
 from explorer.machine.memory import MALLOC_ENV
 from explorer.machine.processes import detached
-from explorer.runs.directory import data_folder
 from explorer.training.speed import Speed
 
 FRESH_S = 60.0

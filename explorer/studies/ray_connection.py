@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from explorer import installation
 from explorer.machine import cores
 from explorer.studies.engine import EngineError
 
 VERSION = "2.60"
-INSTALL = "install it with `pip install -r requirements-ray.txt`, or train on this machine"
+_PACKAGES = "-r requirements-ray.txt" if installation.is_checkout() else f"ray~={VERSION}.0"
+INSTALL = f"install it with `pip install {_PACKAGES}`, or train on this machine"
 LOCAL_STORE = 100_000_000  # bytes of shared memory; what goes through it is small
 _ADDRESS = re.compile(r"(?P<host>[\w.\-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
