@@ -12,7 +12,7 @@ import re
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ except ImportError:  # Windows, where the portable path is taken
     fcntl = None  # type: ignore[assignment]
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
-_POLL_S = 0.02
+GUARD_POLL_S = 0.02
+"""Between two looks of one that waits for its turn."""
 
 
 class Lock(Protocol):
@@ -58,8 +59,28 @@ def guard(path: Path) -> Iterator[None]:
     more. Raises OSError where the file cannot be made."""
     from filelock import FileLock  # here: a run that waits needs no guard, and is small
 
-    with FileLock(path, poll_interval=_POLL_S):
+    with FileLock(path, poll_interval=GUARD_POLL_S):
         yield
+
+
+@contextmanager
+def guard_unless(path: Path, gives_up: Callable[[], bool]) -> Iterator[bool]:
+    """As `guard`: True in its turn, False where `gives_up` says so before that comes."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, blocking=False)
+    while not gives_up():
+        try:
+            lock.acquire()
+        except Timeout:
+            time.sleep(GUARD_POLL_S)
+            continue
+        try:
+            yield True
+        finally:
+            lock.release()
+        return
+    yield False
 
 
 def take(path: Path) -> Lock | None:
