@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torchcam.methods import GradCAM
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
+from torchvision.models.mobilenetv3 import InvertedResidualConfig
+from torchvision.models.regnet import BlockParams
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from explorer import attribution, checkpoints, onnx_export
@@ -106,6 +108,19 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 # The new exporter takes seconds even for small ones, and more for each layer.
 NEW = {name: make for name, (make, _) in FAMILIES.items()} | {
+    "mobilenet_v2": lambda: models.MobileNetV2(10, 0.35, [[1, 16, 1, 1], [6, 24, 2, 2]]),
+    "mobilenet_v3_small": lambda: models.MobileNetV3(
+        [
+            InvertedResidualConfig(16, 3, 16, 16, True, "RE", 2, 1, 1.0),
+            InvertedResidualConfig(16, 5, 40, 24, True, "HS", 2, 1, 1.0),
+            InvertedResidualConfig(24, 5, 48, 24, True, "HS", 1, 1, 1.0),
+        ],
+        64,
+        10,
+    ),
+    "regnet_y_400mf": lambda: models.RegNet(
+        BlockParams([1, 2], [16, 32], [8, 8], [1.0, 1.0], [2, 2], se_ratio=0.25), 10
+    ),
     "shufflenet_v2": lambda: models.ShuffleNetV2([2, 2, 2], [8, 16, 32, 64, 64], 10),
 }
 FAMILIES |= {f"{name}, new exporter": (make, FAMILIES[name][1]) for name, make in NEW.items()}
