@@ -53,6 +53,7 @@ def test_explore_at_a_step_is_explore_of_a_run_that_ended_there(films: tuple[lis
     assert shown(at_step) == shown(at_end)
     header = at_step[0]
     assert (header["film"]["steps"], header["film"]["last"]) == ([*FILM_STEPS[:-1]], 40)
+    assert header["introduction"]["twins"] == ["plain-8", "ResNet-8"]
     assert "at step 3 of its training" in header["source"] and "at step" not in at_end[0]["source"]
     finished = message(now, step=None)[0]
     assert shown(at_step) != shown(message(now, step=None))
@@ -112,7 +113,7 @@ def test_compare_at_a_step_is_compare_of_a_run_that_ended_there(films: tuple[lis
 
 
 def profiles(app: AppTest) -> dict[str, Any]:
-    return json.loads(component(app, "profile").json)  # type: ignore[no-any-return]
+    return json.loads(component(app, "profile").json)
 
 
 def sizes(app: AppTest) -> list[Any]:

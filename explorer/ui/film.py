@@ -16,7 +16,7 @@ from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
 from explorer.ui.viewer import place
 
-_KEY = "film"
+_KEY = "paged_film"
 _place = place(_KEY, "<div class='paged'><section class='film' hidden></section></div>", ("film.css",), "film.js")
 
 

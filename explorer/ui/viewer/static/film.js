@@ -52,7 +52,7 @@ function pagedFilm(root) {
 }
 
 /** @type {(component: Component<FilmData>) => () => void} */
-export function film({ data, parentElement, setTriggerValue }) {
+export function paged_film({ data, parentElement, setTriggerValue }) {
   const { update, stop } = once(parentElement, ".paged", pagedFilm);
   update(data, (asked) => setTriggerValue("step", asked));
   return stop;

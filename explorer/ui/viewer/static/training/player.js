@@ -27,7 +27,8 @@ export function playerView(name, { first, lastsMs, draw, rest, isReady = () => t
   /** @type {(now: number) => void} */
   function tick(now) {
     const whole = typeof lastsMs === "number" ? lastsMs : lastsMs(last);
-    at += (Math.min(now - before, LONGEST_MS) / whole) * (last - first);
+    const passed = Math.min(Math.max(now - before, 0), LONGEST_MS); // a frame may have begun before the click
+    at += (passed / whole) * (last - first);
     if (!isReady()) at = Math.min(at, shown + 0.99);
     before = now;
     if (at >= last) return pause();
