@@ -70,6 +70,17 @@ GRADIENT_SOURCES = {
 }
 GRADIENT_QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "blocks"}
 GRADIENT_SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
+STEP_WEIGHTS = {"initial": "initial weights", "trained": "weights as they are"}
+"""From which weights a training step in slow motion goes."""
+STEP_PHASES = {
+    "batch": "Batch",
+    "forward": "Forward",
+    "loss": "Loss",
+    "backward": "Backward",
+    "update": "Update",
+    "after": "New loss",
+}
+"""The parts of a training step, in their order."""
 GUESSES = {"falls": "It falls", "stays": "It stays level", "rises": "It rises"}
 """What the gradient may do from the last layer to the first."""
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from explorer import __version__
 from explorer.cli import (
+    along_time,
     arithmetic,
     data,
     ensembles,
@@ -22,6 +23,7 @@ from explorer.cli import (
     probing,
     study,
     training,
+    training_step,
     trust,
     units,
     weights,
@@ -41,8 +43,10 @@ COMMANDS = (
     ("ensemble", ensembles.ensemble_arguments, ensembles.measure_ensemble),
     ("fold", folding.fold_arguments, folding.fold_network),
     ("geometry", geometry.geometry_arguments, geometry.measure_geometry),
+    ("step", training_step.step_arguments, training_step.take_step),
     ("trust", trust.trust_arguments, trust.measure_trust),
     ("probe", probing.probe_arguments, probing.probe_layers),
+    ("time", along_time.time_arguments, along_time.follow_time),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
     ("unit", units.unit_arguments, units.describe_unit),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.architectures import GraphSpec, Network, Recorder
+from explorer.architectures import ArchitectureSpec, GraphSpec, Network, Recorder
 from explorer.tracing import read_only
 from explorer.training import GradientSizes, network_input
 
@@ -70,16 +70,8 @@ def _part(name: str, names: Sequence[str]) -> str:
     return "block" if any(other.startswith(f"{name}.") for other in names) else "conv"
 
 
-def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode | None = None) -> GradientFlow:
-    """One forward and one backward pass of a batch: `images` (N, C, H, W), normalised, `labels` (N,).
-
-    `mode` is by default that of the network. In "training" BatchNorm takes the statistics of the batch, as at
-    initialisation, where the running ones are empty; in "evaluation" it takes the running ones. Dropout is off in both.
-
-    Runs on a private copy, in the precision of the network's weights, so threads may share the network. Raises
-    ValueError for a batch that does not fit the network.
-    """
-    spec = network.spec
+def check_batch(spec: ArchitectureSpec, images: Tensor, labels: Tensor) -> None:
+    """Raises ValueError for a batch, (N, C, H, W) and (N,), that does not fit a network of that spec."""
     if images.ndim != 4 or tuple(images.shape[1:]) != spec.input_shape:
         raise ValueError(
             f"`images` must be (N, {', '.join(map(str, spec.input_shape))}) as the network's input, received "
@@ -95,6 +87,19 @@ def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode |
             f"`labels` must be classes from 0 to {spec.classes - 1}, received {int(labels.min())} to "
             f"{int(labels.max())}; choose images of the network's own classes."
         )
+
+
+def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode | None = None) -> GradientFlow:
+    """One forward and one backward pass of a batch: `images` (N, C, H, W), normalised, `labels` (N,).
+
+    `mode` is by default that of the network. In "training" BatchNorm takes the statistics of the batch, as at
+    initialisation, where the running ones are empty; in "evaluation" it takes the running ones. Dropout is off in both.
+
+    Runs on a private copy, in the precision of the network's weights, so threads may share the network. Raises
+    ValueError for a batch that does not fit the network.
+    """
+    spec = network.spec
+    check_batch(spec, images, labels)
     mode = mode or ("training" if network.training else "evaluation")
     network = copy.deepcopy(network).requires_grad_(True).train(mode == "training")
     for module in network.modules():

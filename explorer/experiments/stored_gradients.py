@@ -77,12 +77,17 @@ def store(key: str, flow: GradientFlow) -> None:
     stored_results.store(key, stored_results.pack(flow))
 
 
-def network_flow(checkpoint: Checkpoint, batch: LabelledBatch, mode: Mode) -> GradientFlow:
-    """The flow of the loss for the batch, whose labels are matched to the network's classes by their names where these
-    are the same. Raises ValueError for a batch that does not fit the network."""
-    labels = batch.labels
+def labels_for(checkpoint: Checkpoint, batch: LabelledBatch) -> np.ndarray:
+    """The batch's labels, int64 (N,), as the network counts its classes, where both have the same names."""
     if sorted(checkpoint.class_names) == sorted(batch.class_names):
-        labels = np.array(class_order(checkpoint, batch.class_names))[labels]
+        return np.array(class_order(checkpoint, batch.class_names))[batch.labels]
+    return batch.labels
+
+
+def network_flow(checkpoint: Checkpoint, batch: LabelledBatch, mode: Mode) -> GradientFlow:
+    """The flow of the loss for the batch, with `labels_for` the network. Raises ValueError for a batch that does not
+    fit the network."""
+    labels = labels_for(checkpoint, batch)
     return flow_on_pictures(checkpoint.network, batch.images, labels, checkpoint.mean, checkpoint.std, mode)
 
 

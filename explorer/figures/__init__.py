@@ -9,6 +9,7 @@ from explorer.figures.agreement import (
     object_share_chart,
     similarity_chart,
 )
+from explorer.figures.along_time import settling_chart, steps_chart
 from explorer.figures.changed_pictures import dial_chart, distance_chart, robust_chart, shift_chart
 from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, enlarged, network_colour
 from explorer.figures.comparison import (
@@ -50,6 +51,7 @@ from explorer.figures.gradients import (
     paint_gradients,
     size_chart,
     size_table,
+    update_chart,
 )
 from explorer.figures.lesions import all_places, lesion_chart, lesion_loss_chart, pairs_chart, sets_chart
 from explorer.figures.network_diagram import network_drawing

@@ -62,6 +62,22 @@ def size_chart(lines: Sequence[SizeLine], title: str) -> go.Figure:
     return figure
 
 
+def update_chart(lines: Sequence[tuple[Series, Sequence[float], float]], shares: Sequence[float]) -> go.Figure:
+    """The loss at those shares of an update, of each network, and dashed the line of its change to first order, which
+    is cut off where it leaves the losses by more than their span."""
+    losses = [loss for _, path, _ in lines for loss in path if math.isfinite(loss)] or [0.0, 1.0]
+    span = max(max(losses) - min(losses), 1e-3)
+    low = min([*losses, *(path[0] + change for _, path, change in lines)])
+    yaxis = {"title": "mean loss", "range": [max(low, min(losses) - span) - 0.05 * span, max(losses) + 0.05 * span]}
+    figure = empty_chart(340, (8, 40, 50), {"title": "share of the update", "tickformat": ".0%"}, yaxis)
+    for series, path, change in lines:
+        add_line(figure, series, shares, [loss if math.isfinite(loss) else None for loss in path], "%{x:.0%}: %{y:.4g}")
+        predicted = Series(series.title, series.colour, "dot")
+        ends = [path[0], path[0] + change]
+        add_line(figure, predicted, [0, 1], ends, "predicted: %{y:.4g}", mode="lines", showlegend=False)
+    return figure
+
+
 def gradient_map_chart(maps: Sequence[GradientMap]) -> go.Figure:
     """Layer by step, one map for each network, two beside each other, the size as colour on one logarithmic scale."""
     layers = list(dict.fromkeys(layer for each in maps for layer in each.layers))

@@ -16,8 +16,9 @@ CHART = ".live .stage"
 
 
 def button(page: Page, words: str | re.Pattern[str]) -> Locator:
-    """One of the page, beside the questions on the geometry of gradients, which measure by a button of their own."""
-    elsewhere = page.locator(":not(.st-key-gradients_geometry *)")
+    """One of the page, beside the step in slow motion and the questions on the geometry of gradients, which measure by
+    buttons of their own."""
+    elsewhere = page.locator(":not(.st-key-gradients_geometry *, .st-key-gradients_slow *)")
     return page.get_by_role("button").and_(elsewhere).filter(has_text=words)
 
 
@@ -171,6 +172,32 @@ def test_the_steps_of_a_training_are_drawn_without_a_run_and_the_address_follows
     expect(slider).to_have_attribute("aria-valuetext", re.compile("^step 768:"), timeout=30_000)
     for window in windows(page):
         expect(page.locator(CHART).first, str(window)).to_be_visible()
+        assert no_sideways_scroll(page), window
+        if window.width == 1440:
+            assert_accessible(page, window)
+
+
+def test_a_step_goes_forward_and_back_by_keys_and_buttons(page: Page) -> None:
+    visit(page, "/gradients?slow=initial&slow_take=yes&slow_pictures=4&first=shapes-plain-8&second=shapes-resnet-8")
+    slider = page.get_by_role("slider", name="Place in the training step")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^Batch: Both networks get the same 4 images"))
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^Forward: Forward to layer 1 of 8\. .* stem.conv "))
+    page.get_by_role("button", name="Backward", exact=True).click()
+    told = page.locator(".slow .told")
+    expect(told).to_have_text(re.compile(r"^Back to layer 8 of 8\. .* plain-8 head.fc .* ResNet-8 head.fc "))
+    page.get_by_role("button", name="One place on").click()
+    expect(told).to_have_text(re.compile(r"^Back to layer 7 of 8\."))
+    page.get_by_role("button", name="Update", exact=True).click()
+    expect(page.get_by_role("group", name="The rule in plain-8")).to_contain_text("Δw = −0.01")
+    page.wait_for_url("**/gradients?*slow_at=18*")
+    wait_until_ready(page)
+    page.reload()
+    wait_until_ready(page)
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^Update: "))
+    page.keyboard.press("Tab")
+    for window in windows(page):
         assert no_sideways_scroll(page), window
         if window.width == 1440:
             assert_accessible(page, window)

@@ -8,7 +8,7 @@ from explorer.ui.services.explore_state import MAX_INDEX, NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Removed = Literal["single", "pairs", "sets", "swaps"]
-QuestionName = Literal["lesions", "shift", "dial", "attack", "robust", "trust", "fold", "unit", "study"]
+QuestionName = Literal["lesions", "shift", "dial", "attack", "robust", "trust", "fold", "unit", "time", "study"]
 Dial = Literal["rotation", "scale", "x", "y", "brightness", "contrast", "blur", "noise", "jpeg"]
 MOST_OTHERS = 2
 MOST_IMAGES = 10_000

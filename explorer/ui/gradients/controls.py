@@ -12,6 +12,7 @@ from explorer.labels import GRADIENT_QUANTITIES, GRADIENT_SCALES, GRADIENT_SOURC
 from explorer.ui import dataset_access, missing, network_registry, url_query
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.gradients.geometry_state import GeometryState
+from explorer.ui.gradients.slow_state import SlowState
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 from explorer.ui.widgets.bound import bound, choice
 
@@ -46,8 +47,9 @@ def update_state(**changes: Any) -> None:
 
 
 def write(query: Mapping[str, str]) -> None:
-    """Changes the view, and leaves the question on the geometry of gradients as it is."""
-    url_query.write(GeometryState.within(url_query.read()) | dict(query))
+    """Changes the view, and leaves the step in slow motion and the geometry of gradients as they are."""
+    before = url_query.read()
+    url_query.write(GeometryState.within(before) | SlowState.within(before) | dict(query))
 
 
 choose = partial(choice, prefix="gradients", change=update_state)

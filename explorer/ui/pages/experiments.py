@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
 from explorer.ui import lesson, navigation, network_registry
-from explorer.ui.experiments import controls, folding, lesions, pictures, robust, study, trust, units
+from explorer.ui.experiments import along_time, controls, folding, lesions, pictures, robust, study, trust, units
 from explorer.ui.experiments.question import Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
@@ -21,6 +21,7 @@ QUESTIONS: dict[QuestionName, Question] = {
     "trust": trust.question(),
     "fold": folding.question(),
     "unit": units.question(),
+    "time": along_time.question(),
 }
 
 

@@ -8,7 +8,7 @@ from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
 from explorer.labels import listed
 from explorer.ui import dataset_access, film, lesson, missing, navigation, network_registry
-from explorer.ui.gradients import controls, flow_measurements, geometry
+from explorer.ui.gradients import controls, flow_measurements, geometry, slow_step
 from explorer.ui.gradients.flow_measurements import MeasuredFlow, MeasurementPlan
 from explorer.ui.gradients.flow_view import FlowView, origin_of, show_flows
 from explorer.ui.gradients.guess import show_guess
@@ -50,6 +50,8 @@ def show() -> None:
             _offer_report(state, [*views, *([below] if below else [])])
         except (CheckpointError, ValueError) as error:
             st.error(as_sentence(user_message(error)))
+    with st.container(key="gradients_slow"):
+        slow_step.show()
     with st.container(key="gradients_geometry"):
         geometry.show()
     if not lesson.hides("text"):

@@ -621,6 +621,44 @@ interface StepsData {
   curves: LineData | null; // of the accuracy
 }
 
+type SlowPhase = "batch" | "forward" | "loss" | "backward" | "update" | "after";
+
+/** One network of a training step. Lists go by layer, or by image. */
+interface SlowNetwork {
+  title: string;
+  colour: string;
+  dashed: boolean;
+  layers: string[];
+  stages: [title: string, start: number, end: number][];
+  lanes: (number | null)[][]; // activation, weight gradient, update over weights
+  losses: (number | null)[];
+  after: (number | null)[];
+  path: (number | null)[]; // by the shares of the update
+  predicted: number | null;
+  norm: number | null; // of the whole gradient
+  worked: string[][]; // the rule with numbers
+  finding: string;
+}
+
+/** `_drawn` of slow_step.py: one training step. */
+interface SlowData {
+  key: string; // names the step
+  at: number; // place in the address
+  source: string;
+  phases: Record<SlowPhase, string>;
+  lanes: string[]; // titles
+  decades: Span[]; // of each lane
+  pictures: string[];
+  labels: string[];
+  shares: number[];
+  rule: string[];
+  settings: string[]; // by network
+  networks: SlowNetwork[];
+}
+
+/** Where the slow motion is: `index` counts the layers of a pass from 0. */
+type SlowPlace = { phase: SlowPhase; index: number };
+
 // Test pictures that a training looks at again and again
 
 type Answers = [classes: number[], shares: (number | null)[]]; // of a network: null is no finite number

@@ -71,6 +71,15 @@ export function playerView(name, { first, lastsMs, draw, rest, isReady = () => t
     parts: [button, slider, place],
     play,
     isPlaying: () => running !== 0,
+    /** Rests at a place, as if the slider had been moved there. @type {(to: number) => void} */
+    go(to) {
+      cancelAnimationFrame(running);
+      running = 0;
+      at = Math.min(Math.max(to, first), last);
+      show();
+      rest?.(here());
+    },
+    here,
     /** Where it is, without a word to `rest`. */
     stop() {
       cancelAnimationFrame(running);
