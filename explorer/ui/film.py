@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.ui import network_registry, url_query
+from explorer.ui.api.film import COLOURS
 from explorer.ui.api.film import film as film_of
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
@@ -37,14 +38,14 @@ def shown_step(written: int | None) -> int | None:
     return written
 
 
-def show(names: Sequence[str], step: int | None, rest: Callable[[int | None], None]) -> None:
+def show(names: Sequence[str], step: int | None, rest: Callable[[int | None], None], scale: str = COLOURS) -> None:
     """Draws the film of these networks at that step, or nothing where no weights of the past are kept of any. `rest` is
-    called with the step at which a person rests."""
+    called with the step at which a person rests; `scale` says what all steps share."""
     offered = network_registry.offered_networks(names)
     if not offered.film(names):
         return
     heard = st.session_state.get("film_heard", 0)
-    data = {"film": film_of(offered.beside(names), offered), "step": step, "heard": heard}
+    data = {"film": film_of(offered.beside(names), offered, scale), "step": step, "heard": heard}
     _place(data=data, on_step_change=lambda: _take(st.session_state[_KEY]["step"], rest))
 
 

@@ -128,7 +128,8 @@ def _trained(state: GradientsState) -> FlowView | None:
         controls.choose_batch(state)
         controls.choose_view(state)
     state = replace(state, step=film.shown_step(state.step))
-    film.show(state.networks, state.step, lambda step: controls.update_state(step=step))
+    axis = "The axis holds every step that was measured."
+    film.show(state.networks, state.step, lambda step: controls.update_state(step=step), axis)
     data = flow_measurements.data_of(state)
     spec, class_names = network_registry.checkpoint(state.first).spec, network_registry.class_names(state.first)
     if not data:
