@@ -8,7 +8,7 @@ NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style bench fuzz load pretrained scenes screenshots clean
+.PHONY: help run test lint style docs bench fuzz load pretrained scenes screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ style: $(VENV)/.installed-dev node_modules/.installed
 	$(PYTHON) -m ruff format --check
 	$(NODE) node_modules/.bin/biome ci --colors=off --error-on-warnings
 	$(NODE) node_modules/.bin/tsc
+
+docs: $(VENV)/.installed-dev ## build the documentation as a site into site/, with warnings as errors
+	$(PYTHON) -m sphinx -b html -W --keep-going -q docs site
+	@echo "Open site/index.html in a browser."
 
 bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and write docs/bench.md
 	$(PYTHON) -m driving.chromium --whole
@@ -57,7 +61,7 @@ screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ aga
 	$(PYTHON) -m scripts.screenshots
 
 clean: ## remove .venv and everything else that these targets made, but not your runs
-	rm -rf $(VENV) node_modules .mypy_cache .pytest_cache .ruff_cache test-results
+	rm -rf $(VENV) node_modules site .mypy_cache .pytest_cache .ruff_cache test-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: requirements.txt $(PYTHON)

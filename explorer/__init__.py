@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # Threads of one operation wait for each other asleep, in this process and in those that it starts. By default they
 # spin, which takes the cores from whatever else runs. Read by libgomp and libomp when torch is imported.

@@ -1,11 +1,11 @@
-"""The same things from a terminal: `python -m explorer COMMAND`; and the process of a run: `train DIRECTORY`, and of a
-study that a page started: `study DIRECTORY`."""
+"""The same things from a terminal: `python -m explorer COMMAND`, installed `cnn-resnet-explorer`; and the process of a
+run: `train DIRECTORY`, and of a study that a page started: `study DIRECTORY`."""
 
 import os
 import sys
 from pathlib import Path
 
-from explorer import machine, requirements, runs
+from explorer import __version__, installation, machine, requirements, runs
 from explorer.runs import Run
 from explorer.studies import StudyFolder, driver
 
@@ -30,13 +30,24 @@ def execute(run: Run) -> int:
     os._exit(failed)  # all is said and flushed; torch would take its time to go, and the next run waits for this one
 
 
-def main() -> int:
+def command() -> int:
+    """What the installed command does: without a command, or with options alone, it starts the app."""
+    given = sys.argv[1:]
+    starts_app = not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version"))
+    sys.argv[1:] = ["app", *given] if starts_app else given
+    return main(installation.NAME)
+
+
+def main(prog: str = "python -m explorer") -> int:
     try:
         requirements.check_torch()
     except requirements.RequirementError as error:
         print(f"explorer: {error}", file=sys.stderr)
         return 2
     match sys.argv[1:]:
+        case ["--version"]:
+            print(__version__)
+            return 0
         case ["train", directory] if os.path.isfile(os.path.join(directory, "request.json")):
             return execute(Run(Path(directory).resolve()))
         case ["study", directory] if driver.LOCK_FD_ENV in os.environ:
@@ -44,7 +55,7 @@ def main() -> int:
         case arguments:
             from explorer.cli import main as cli
 
-            return cli.main(arguments)
+            return cli.main(arguments, prog)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 
+from explorer import installation
 from explorer.architectures import ArchitectureSpec, GraphSpec, Network, describe, spec_from_dict
 from explorer.architectures.spec import MAXIMUM
 from explorer.files import write_atomically
@@ -36,7 +37,7 @@ FIELDS: dict[str, Any] = {  # of the header, as JSON has them
 MEASURED = ("train", "validation", "test", "torchvision")  # figures that pages show
 SMALLEST_STD = 1e-6  # of a channel; pixels over a much smaller one are too large for a number
 MAX_HEADER = 2**26  # bytes; the longest that safetensors itself takes has 100 MB
-PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+PRETRAINED = installation.shipped("pretrained")
 
 
 class CheckpointError(ValueError):

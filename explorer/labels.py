@@ -119,6 +119,9 @@ CONTROL_MAPS = {"mask": "the mask itself", "centre": "centre of the image", "noi
 RANDOM_LEVELS = {"head": "head random", "half": "upper half random", "all": "all random"}
 """Which layers have random weights, from the head back."""
 
+ENGINES = {"local": "This machine", "ray": "Ray"}
+"""What trains the runs of a study."""
+
 ACTIVATION_RMS = "RMS of the activation"
 GRADIENT_RMS = "RMS of ∂score/∂activation"
 """Root mean squares over all channels and pixels of a layer."""

@@ -1,4 +1,4 @@
-"""The pictures of the app in docs/, taken in Chromium: `make screenshots`.
+"""The pictures of the app in docs/pictures/, taken in Chromium: `make screenshots`.
 
 The app runs as in the browser tests, on a free port, with the repository's settings, and an empty home and data folder,
 so that the pictures show what a newcomer sees and nothing of this machine.
@@ -18,30 +18,36 @@ from driving.actions import PENDING_WORK_JS, turn, visit, wait_until_ready
 from driving.server_process import chromium, served
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
+FOLDER = ROOT / "docs" / "pictures"
 WIDTH, HEIGHT = 1440, 900
 MOST = 1600  # pixels of height: a picture is looked at whole
 PADDING = 12  # pixels of a button around its text
-QUALITY = 88  # of WebP: text stays sharp
-LARGEST = 300_000  # bytes of a picture, so that README opens fast
+QUALITY = 84  # of WebP: text stays sharp
+LARGEST = 150_000  # bytes of a picture, so that README and the site open fast
 PATIENCE_S = 120
 
 
 @dataclass(frozen=True)
 class View:
     """What a picture holds of a page: from the heading `first`, or from the page's own top, to above the text `after`.
-    The window is made as high as that, so that nothing is cut."""
+    The window is made as high as that, so that nothing is cut. Without `after` it is `height` pixels high."""
 
     name: str
     path: str
-    after: str
+    after: str | None = None
     first: str | None = None
+    themes: tuple[str, ...] = ("light",)
+    height: int = HEIGHT
 
 
 VIEWS = (
-    View("explore", "/", after="All layers, input to output"),
+    View("explore", "/", after="All layers, input to output", themes=("light", "dark")),
+    View("build", "/build", height=1050),
     View("compare", "/compare", after="Where they disagree"),
     View("gradients", "/gradients", after="All layers"),
+    View("models", "/models"),
+    View("experiments", "/experiments", height=1350),
+    View("class", "/class", height=1000),
 )
 
 
@@ -49,7 +55,7 @@ def take(page: Page, view: View, dark: bool) -> bytes:
     """A PNG of that view. Raises RuntimeError where the page no longer has it."""
     turn(page, dark=dark)
     menu = page.get_by_test_id("stHeader").evaluate("menu => menu.getBoundingClientRect().bottom")
-    height = _top(page.get_by_text(view.after).first) - PADDING
+    height = _top(page.get_by_text(view.after).first) - PADDING if view.after else view.height
     first = page.get_by_role("heading", name=view.first, exact=True) if view.first else None
     if first:
         height += menu - _top(first)
@@ -78,16 +84,17 @@ def _top(element: Locator) -> float:
 
 
 def main() -> int:
+    """Takes all of them, or those whose names follow."""
     try:
-        return retaken()
+        return retaken(sys.argv[1:])
     except RuntimeError as error:  # no Chromium, the app did not start, or a page has changed
         print(error, file=sys.stderr)
         return 1
 
 
-def retaken() -> int:
-    """Takes them all; 1 where one is too large."""
-    DOCS.mkdir(exist_ok=True)
+def retaken(names: list[str]) -> int:
+    """Takes those of these names, or all; 1 where one is too large."""
+    FOLDER.mkdir(exist_ok=True)
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment = {"HOME": str(home), "EXPLORER_PICTURES": ""}
@@ -98,10 +105,10 @@ def retaken() -> int:
         )
         page.add_init_script(path=PENDING_WORK_JS)
         page.set_default_timeout(PATIENCE_S * 1000)
-        for view in VIEWS:
+        for view in (view for view in VIEWS if view.name in names or not names):
             visit(page, view.path)
-            for theme in ("light", "dark"):
-                path = DOCS / f"{view.name}-{theme}.webp"
+            for theme in view.themes:
+                path = FOLDER / f"{view.name}-{theme}.webp"
                 picture = Image.open(io.BytesIO(take(page, view, theme == "dark"))).convert("RGB")
                 picture.save(path, "WEBP", quality=QUALITY, method=6)
                 size = path.stat().st_size

@@ -29,11 +29,11 @@ from explorer.tracing import trace
 from explorer.training import TrainingConfig, fit
 
 ROOT = Path(__file__).parents[1]
-WRITTEN_BY_HAND = ("guide", "how-to", "measurements", "scale")  # the other files of docs/ are tables of commands
-MEASURED = sorted({path.stem for path in ROOT.glob("docs/*.md")} - {*WRITTEN_BY_HAND})
+PAGES = sorted(ROOT.glob("docs/*.md"))
+MEASURED = [path.stem for path in PAGES if not path.read_text().startswith(("# ", "["))]  # tables of commands
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
-TEXTS += [ROOT / f"docs/{name}.md" for name in WRITTEN_BY_HAND]
-TEXTS += sorted(ROOT.glob("docs/guide/*.md"))
+TEXTS += [path for path in PAGES if path.stem not in MEASURED]
+TEXTS += sorted([*ROOT.glob("docs/guide/*.md"), *ROOT.glob("docs/recipes/*.md"), *ROOT.glob("docs/reference/*.md")])
 FIGURE = re.compile(r"[+−-]?\d+\.\d+(?= ?%| points| to [+−-]?\d+\.\d+ points)")
 DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 Run = Callable[[str], dict[str, Any]]
@@ -300,6 +300,6 @@ def test_commands_in_texts_have_options_that_exist(text: Path) -> None:
     written = text.read_text()
     lines = re.findall(r"^python -m explorer (.*)$", written, re.MULTILINE)
     for line in [*lines, *re.findall(r"`python -m explorer ([^`|]*)`", " ".join(written.split()))]:
-        arguments = shlex.split(line, comments=True)
+        arguments = [word for word in shlex.split(line, comments=True) if word[0] != ">"]
         if "--help" not in arguments and "COMMAND" not in arguments:
             parser().parse_args(arguments)  # raises ValueError with the reason

@@ -1,12 +1,16 @@
 """Ensembles on Compare and Models under AppTest: weights, pictures, CAM, and what is kept."""
 
+import io
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.experiments import ensembles
 from explorer.experiments.ensembles import LearnedWeights
+from explorer.ui.compare import report
 from explorer.ui.compare.ensemble import learned_sentence
 from explorer.ui.services import ensemble_store
 
@@ -42,7 +46,22 @@ def texts(app: AppTest) -> str:
 
 
 def test_weights_are_learned_kept_and_opened_again() -> None:
-    app = open_page(networks=PAIR, tab="ensemble", n="4000")
+    written: list[bytes] = []
+    section = report.section
+
+    def takes_home(*arguments: Any) -> None:
+        section(*arguments)
+        written.append(report.arrays_npz(arguments[0], {}, arguments[4]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "section", takes_home)
+        app = open_page(networks=PAIR, tab="ensemble", n="4000")
+    with np.load(io.BytesIO(written[-1]), allow_pickle=False) as arrays:
+        parts = [arrays[f"ensemble/{place}/part"] for place in range(2)]
+        cam = ensembles.ensemble_cam(parts, arrays["ensemble/cam"].shape)
+        assert np.array_equal(arrays["ensemble/cam"], cam) and cam.max() > 0
+        assert arrays["ensemble/weights"].tolist() == [0.5, 0.5] and len(arrays["ensemble/layers"]) == 2
+        assert f"Grad-CAM of the mean probability of {arrays['ensemble/class']}" in texts(app)
     said = texts(app)
     assert "Each network has the weight 1/2." in said and "The ensemble has" in said
     assert "Against" in said and "the ensemble corrects" in said and "the ensemble makes wrong" in said

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 # In the order of the design: each imports only from those before it.
 ROOMS = (
+    "installation",
     "requirements",
     "errors",
     "machine",

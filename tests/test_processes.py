@@ -4,8 +4,10 @@ Starting two processes and importing torch in each takes most of the time, so on
 about steps and files, and another one is that of a run.
 """
 
+import functools
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from torch import nn
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.datasets import Dataset, Split, shapes
+from explorer.datasets import Dataset, Split, channel_statistics, shapes
 from explorer.machine import launched
 from explorer.runs import Request, Run
 from explorer.runs.directory import StopRequested
@@ -77,13 +79,14 @@ with joined() as processes:
 """
 
 
+@functools.cache
 def few() -> Dataset:
     """Classes of different sizes, so that class weights differ from share to share."""
-    whole = shapes.load(size=16)
-    chosen = np.flatnonzero((whole.train.labels < 3) | (np.arange(len(whole.train)) % 7 == 0))[:640]
-    part = Split(whole.train.images[chosen], whole.train.labels[chosen])
-    rest = Split(whole.test.images[:100], whole.test.labels[:100])
-    return replace(whole, train=part, validation=rest, test=rest)
+    drawn = shapes.Drawn(16)
+    whole, rest = shapes.some("train", 1600, drawn), shapes.some("test", 100, drawn)
+    chosen = np.flatnonzero((whole.labels < 3) | (np.arange(len(whole)) % 7 == 0))[:640]
+    part = Split(whole.images[chosen], whole.labels[chosen])
+    return Dataset(drawn.name, drawn.classes, *channel_statistics(part.images), part, rest, rest)
 
 
 def other(spec: ArchitectureSpec) -> ArchitectureSpec:
@@ -131,6 +134,23 @@ def launch(folder: Path, *command: str) -> str:
     ended = subprocess.run(start, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stdout
+
+
+def launch_directly(folder: Path, *command: str) -> None:
+    """Two processes with what `torchrun` tells them, without its own process, which imports torch too."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    own = os.environ | told | {"OMP_NUM_THREADS": "1", "EXPLORER_DATA": str(folder / "data")}
+    started = [
+        subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, env=own | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE
+        )
+        for rank in ("0", "1")
+    ]
+    printed = [each.communicate(timeout=300)[1] for each in started]
+    assert [each.returncode for each in started] == [0, 0], printed
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +248,7 @@ def test_a_run_is_resumed_by_two_processes(tmp_path: Path) -> None:
     with closing(LogWriter(left.metrics)) as log, pytest.raises(StopRequested):
         fit_run(left, left.request(), log)
     left.stop_mark.unlink()
-    launch(tmp_path, "-m", "explorer", "train", str(left.folder))
+    launch_directly(tmp_path, "-m", "explorer", "train", str(left.folder))
     with closing(LogWriter(whole.metrics)) as log:
         fit_run(whole, whole.request(), log)
     events = [json.loads(line) for line in left.metrics.read_text().splitlines() if line]

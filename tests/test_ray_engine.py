@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ PATIENCE_S = 120.0
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
 TWINS = (SPEC.twin(), SPEC)
 CONFIG = TrainingConfig(epochs=60, batch_size=8, seed=3, device="cpu")
+STEPS = 360
 
 
 def noise() -> Dataset:
@@ -57,6 +59,7 @@ def cluster() -> Iterator[Any]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_prestart_worker_first_driver": "0",  # processes that a test would start for nothing
             "RAY_health_check_period_ms": "1000",  # a killed node is known as such after 3 s and not after 15
             "RAY_health_check_failure_threshold": "3",
         }.items():
@@ -69,7 +72,7 @@ def cluster() -> Iterator[Any]:
         made.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def engine(cluster: Any) -> Iterator[RayEngine]:
     made = RayEngine(address=cluster.address)
     yield made
@@ -139,54 +142,6 @@ def check_finished(run: Run, weights: list[dict[str, torch.Tensor]]) -> None:
     assert not processes_of(run.id)
 
 
-def test_the_bits_survive_a_node_that_is_killed_with_and_without_a_shared_disk(cluster, engine, weights):
-    assert engine.places == 2
-    shared, carried = prepared(), prepared()
-    assert engine.start(shared)
-    engine.shared_disk = False
-    assert engine.start(carried)
-    third = prepared()
-    assert not engine.start(third), "there are two places"
-    wait_until(engine, lambda: shared.state.exists() and carried.state.exists(), "both have saved their state")
-    for run in (shared, carried):
-        assert runs.status(run).state == "running"
-        stand_still(run)
-    steps = [runs.status(run).log.progress[-1]["step"] for run in (shared, carried)]
-    assert all(0 < step < 360 for step in steps)
-
-    (node,) = cluster.worker_nodes
-    cluster.remove_node(node, allow_graceful=False)
-    wait_until(engine, lambda: not processes_of(shared.id) and not processes_of(carried.id), "no orphan is left")
-    cluster.add_node(num_cpus=2)
-    ended(engine, shared, carried)
-    for run in (shared, carried):
-        start = runs.status(run).log.start
-        assert start and start["step"] > 0, "it resumed"
-        check_finished(run, weights)
-
-
-def test_a_node_without_our_disk_gets_the_run_and_obeys_its_stop(cluster, engine, weights, monkeypatch):
-    def elsewhere(path: Path, content: bytes) -> None:
-        if path.name != "attempt":
-            write_atomically(path, content)
-
-    monkeypatch.setattr(ray_engine, "write_atomically", elsewhere)
-    monkeypatch.setattr(ray_engine, "KILL_AFTER_S", 60.0)
-    run = prepared()
-    assert engine.start(run) and engine.shared_disk
-    wait_until(engine, lambda: runs.status(run).log.progress, "the page follows it")
-    assert not engine.shared_disk and runs.status(run).state == "running"
-    with pytest.raises(ValueError, match="still going on"):
-        runs.delete(run)
-    runs.stop(run)
-    ended(engine, run)
-    assert runs.status(run).state == "stopped" and run.state.exists() and not processes_of(run.id)
-
-    assert engine.start(run)
-    ended(engine, run)
-    check_finished(run, weights)
-
-
 DRIVER = """
 import sys
 from explorer import runs
@@ -198,37 +153,77 @@ while True:
 """
 
 
-def test_a_killed_driver_and_a_killed_run_are_continued_by_the_next(cluster, weights, monkeypatch):
-    run = prepared()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", cluster.address)
-        driver = subprocess.Popen([sys.executable, "-c", DRIVER, run.id], cwd=Path(__file__).parents[1])
+def left_by_a_killed_driver(run: Run, address: str) -> None:
+    """Starts the run in another process, which is killed once the run has saved its state."""
+    command = [sys.executable, "-c", DRIVER, run.id]
+    driver = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=os.environ | {"RAY_ADDRESS": address})
     try:
-        wait_until(None, run.state.exists, "it has saved its state")
+        wait_until(None, run.state.exists, "the driver's run has saved its state")
         stand_still(run)
     finally:
         driver.kill()
         driver.wait()
-    engine = RayEngine(address=cluster.address)
-    try:
-        assert engine.start(run), "it follows what may still live, and begins it again once that is gone"
-        wait_until(engine, lambda: run.id in engine.jobs and processes_of(run.id) and is_training(run), "it goes on")
+
+
+def test_the_bits_survive_killed_drivers_nodes_and_runs_with_and_without_a_shared_disk(
+    cluster, engine, weights, monkeypatch
+):
+    """One story of two runs side by side: the start of each process and each node takes seconds. `shared` loses its
+    driver and its node, and is killed; `carried` is not seen by its node, loses it, and is stopped."""
+    assert engine.places == 2
+    shared, carried = prepared(), prepared()
+    left_by_a_killed_driver(shared, cluster.address)
+    assert engine.start(shared), "it follows what may still live, and begins it again once that is gone"
+    wait_until(engine, lambda: shared.id in engine.jobs, "the driver's run is begun again")
+
+    def elsewhere(path: Path, content: bytes) -> None:
+        if path.name != "attempt":
+            write_atomically(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_engine, "write_atomically", elsewhere)
+        assert engine.start(carried) and engine.shared_disk
+    assert not engine.start(prepared()), "there are two places"
+    wait_until(engine, lambda: is_training(shared), "the driver's run goes on")
+    wait_until(engine, carried.state.exists, "the other state has come back")
+    assert not engine.shared_disk, "its node did not see the run"
+    for run in (shared, carried):
         stand_still(run)
-        monkeypatch.setattr(ray_engine, "KILL_AFTER_S", 0.1)
-        engine.kill(run)
-        ended(engine, run)
-        assert runs.status(run).state == "stopped" and run.state.exists()
-        assert not processes_of(run.id)
+    steps = [runs.status(run).log.progress[-1]["step"] for run in (shared, carried)]
+    assert all(0 < step < STEPS for step in steps)
+
+    (node,) = cluster.worker_nodes
+    cluster.remove_node(node, allow_graceful=False)
+    wait_until(engine, lambda: not processes_of(shared.id) and not processes_of(carried.id), "no orphan is left")
+    cluster.add_node(num_cpus=2)
+    for run in (shared, carried):
+        wait_until(engine, partial(is_training, run), "it goes on on the new node")
+        start = runs.status(run).log.start
+        assert start and start["step"] > 0, "it resumed"
+        if run is shared:
+            stand_still(run)
+
+    with pytest.raises(ValueError, match="still going on"):
+        runs.delete(carried)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_engine, "KILL_AFTER_S", 60.0)
+        runs.stop(carried)
+        ended(engine, carried)
+        patch.setattr(ray_engine, "KILL_AFTER_S", 0.1)
+        engine.kill(shared)
+        ended(engine, shared)
+    for run in (shared, carried):
+        assert runs.status(run).state == "stopped" and run.state.exists() and not processes_of(run.id)
         assert engine.start(run)
-        ended(engine, run)
-    finally:
-        engine.close()
-    check_finished(run, weights)
+    ended(engine, shared, carried)
+    for run in (shared, carried):
+        check_finished(run, weights)
 
 
 def is_training(run: Run) -> bool:
     found = runs.status(run)
-    return found.state == "running" and (found.log.phase or {}).get("phase") == "training"
+    is_in_its_steps = found.state == "running" and (found.log.phase or {}).get("phase") == "training"
+    return is_in_its_steps and bool(processes_of(run.id))
 
 
 # --- what cannot be used ---------------------------------------------------------------------------------------------
@@ -246,7 +241,7 @@ def test_a_ray_that_no_longer_answers_ends_the_study_in_a_sentence(engine, monke
     monkeypatch.setattr(ray_engine, "PROBE_S", 0.0)
     monkeypatch.setattr(ray_engine, "DOWN_AFTER_S", 0.0)
     assert engine.wait(0.1) == ()
-    engine.gcs = "127.0.0.1:1"
+    monkeypatch.setattr(engine, "gcs", "127.0.0.1:1")
     with pytest.raises(EngineError, match="Ray no longer answers; start it again and resume the study"):
         engine.wait(0.1)
 
@@ -261,7 +256,10 @@ def test_a_file_that_no_run_has_never_becomes_a_path():
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
-        (None, "Ray is not installed; install it with `pip install -r requirements-ray.txt`, or use `--engine local`."),
+        (
+            None,
+            "Ray is not installed; install it with `pip install -r requirements-ray.txt`, or train on this machine.",
+        ),
         ("2.9.1", "Ray 2.60 is needed and 2.9.1 is installed; install it with"),
         ("2.6.0", "Ray 2.60 is needed and 2.6.0 is installed; install it with"),
     ],
@@ -308,6 +306,7 @@ assert not folder.exists() and not list(Path.home().iterdir())
 
 def test_without_an_address_it_starts_a_ray_of_its_own_and_leaves_nothing(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["RAY_prestart_worker_first_driver"] = "0"
     subprocess.run(
         [sys.executable, "-c", LOCAL],
         cwd=Path(__file__).parents[1],

@@ -256,6 +256,12 @@ def test_the_cost_is_the_sum_of_the_forecasts_and_runs_at_once_share_the_cores(m
     monkeypatch.setattr("explorer.studies.cost.cores", lambda: 8)
     assert cost(asked, SPEED, 4).seconds == pytest.approx(max(alone.seconds / 4, each[1]))
     assert "4 runs of 8 networks: about" in alone.sentence
+    monkeypatch.setattr("explorer.studies.cost.cores", lambda: 1)
+    elsewhere = cost(asked, SPEED, 2, is_elsewhere=True)
+    assert elsewhere.seconds == pytest.approx(sum(each)), "each place has its own cores"
+    unknown = cost(asked, SPEED, 0, is_elsewhere=True)
+    assert (unknown.seconds, unknown.longest) == (pytest.approx(2 * sum(each)), pytest.approx(each[1]))
+    assert "at the speed of this machine one run at a time" in unknown.sentence
 
 
 def test_a_study_that_takes_too_long_or_too_much_disk_is_refused_with_the_number(place: Path):
@@ -265,6 +271,9 @@ def test_a_study_that_takes_too_long_or_too_much_disk_is_refused_with_the_number
     with pytest.raises(ValueError, match=r"about 1000000\.0 GB of the disk, which has"):
         replace(week, seconds=1.0, bytes=10**15).check(place / "not" / "there" / "yet")
     replace(week, seconds=1.0).check(place)
+    replace(week, places=0).check(place)  # of a cluster whose size is unknown only the longest run counts
+    with pytest.raises(ValueError, match="about 800 h for one of its runs, and 168 h are the most"):
+        replace(week, places=0, longest=800 * 3600.0).check(place)
 
 
 def test_the_best_number_of_places_is_the_last_that_pays():
@@ -482,8 +491,31 @@ def test_the_end_of_a_run_that_nobody_saw_counts(untouched: dict[str, bytes]):
     engine = Here()
     assert drive(made, engine) == [] and engine.started == []
     assert studies.progress(made).state == "finished" and bits(made) == untouched
+    other = runs.prepare(first.trial.request, "ab" * 16)
+    stranger = second.run
+    stranger.write_request(replace(stranger.request(), owner="1" * 32))  # as in a copied study of somebody else
+    with first.run.lock.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="stop it first"):
+            driver.delete(made)  # a run that its killed process has left goes on
+    assert studies.find(made.id) and runs.find(first.run_id)
     driver.delete(made)
-    assert studies.find(made.id) is None and runs.find(first.run_id)
+    assert studies.find(made.id) is None and runs.find(first.run_id) is None
+    assert {run.id for run in runs.list_runs()} == {other.id, stranger.id}, "nothing else is removed"
+    assert not list(studies.studies_folder().iterdir())
+
+
+def test_another_engine_may_train_the_rest_with_the_same_bits(untouched: dict[str, bytes]):
+    made = small()
+    driver.change_engine(made, "ray", 0)
+    assert drive(made, Here(lambda run: driver.pause(made))) == ["depth 6, seed 0: finished"]
+    driver.change_engine(made, "local", 2)
+    assert (made.settings()["engine"], made.settings()["places"], made.owner) == ("local", 2, "0" * 32)
+    with closing(driver.drive(made, Here())) as going:
+        assert next(going).state == "finished"
+        with pytest.raises(ValueError, match="stop it first"):
+            driver.change_engine(made, "ray", 0)
+    assert bits(made) == untouched
 
 
 def test_a_run_that_fails_is_kept_and_named_and_the_others_go_on(untouched: dict[str, bytes]):

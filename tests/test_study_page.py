@@ -1,6 +1,8 @@
 """The question of studies on the page Experiments under AppTest: its form, its cost, partial and whole answers."""
 
+import importlib.metadata
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,11 @@ from streamlit.testing.v1 import AppTest
 from explorer import runs, studies
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.datasets import Dataset, Split, channel_statistics
-from explorer.figures import Chapter, Chart, report_html
+from explorer.figures import Chapter, Chart, Table, report_html
 from explorer.runs import speed as machine_speed
 from explorer.studies import Axis, Study, StudyFolder, driver
 from explorer.studies.analysis import analyse
-from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
+from explorer.studies.ready_made import ABLATION, ABLATION_NOTE, PUBLISHED, READY_MADE, RESNETS_OF_HE
 from explorer.training import Speed, TrainingConfig
 from explorer.ui import client
 from explorer.ui.experiments import study_view
@@ -123,6 +125,68 @@ def test_partial_and_whole_answers_stand_on_the_page() -> None:
     assert str(parts[0]).split(".")[0] in page and "Paired differences" in page
 
 
+def keys(app: AppTest) -> set[str]:
+    return {str(each.key) for each in app.button}
+
+
+def test_a_study_is_deleted_with_its_runs_after_a_question_and_nothing_else_goes() -> None:
+    folder, other = made(), made()
+    train(folder, 0, 1)
+    train(other, 0)
+    app = open_page(study=folder.id)
+    app.button(key="study_delete").click().run()
+    assert "Delete this study with its 2 runs and their networks?" in said(app)
+    app.button(key="study_keep").click().run()
+    assert "study_yes" not in keys(app) and studies.find(folder.id)
+    app.button(key="study_delete").click().run()
+    app.button(key="study_yes").click().run()
+    assert not app.exception and not app.error
+    assert studies.list_studies() == [other]
+    assert [run.id for run in runs.list_runs()] == [other.trials()[0].run_id]
+    assert "study" not in app.query_params and "study_start" in keys(app), "the form of a new one follows"
+
+
+def test_ray_is_offered_where_it_is_installed_and_its_absence_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[StudyFolder] = []
+    monkeypatch.setattr(driver, "start", started.append)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    version = importlib.metadata.version
+
+    def missing(name: str) -> str:
+        if name == "ray":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", missing)
+        assert "study_engine" not in {each.key for each in open_page().segmented_control}
+        app = open_page(engine="ray")
+        (error,) = app.error
+        assert error.value.startswith("Ray is not installed; install it with") and "\n" not in error.value
+        assert app.button(key="study_start").disabled
+    app = open_page()
+    app.segmented_control(key="study_engine").set_value("ray").run()
+    assert "hands its runs to a Ray on this machine" in said(app)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    app = open_page(engine="ray")
+    assert "hands its runs to the Ray at the address that this server was given" in said(app)
+    app.button(key="study_start").click().run()
+    assert "No Ray answers at 127.0.0.1:1; start it there or correct `RAY_ADDRESS`." in said(app)
+    assert not studies.list_studies() and not started
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    app.button(key="study_start").click().run()
+    (place,) = started
+    assert (place.settings()["engine"], place.settings()["places"]) == ("ray", 0)
+    # Ray has gone: the rest is trained here.
+    monkeypatch.setenv("RAY_ADDRESS", "head")
+    app = open_page(study=place.id)
+    app.button(key="study_resume").click().run()
+    assert "`RAY_ADDRESS` must be host:port" in said(app)
+    app.button(key="study_resume_here").click().run()
+    assert started == [place] * 2 and place.settings()["engine"] == "local" and not app.error
+
+
 def test_another_user_sees_the_study_and_cannot_change_it_and_a_deleted_one_is_named() -> None:
     app = open_page(study=made(owner="1" * 32).id)
     assert {each.key for each in app.button if str(each.key).startswith("study_")} == {"study_new"}
@@ -153,3 +217,31 @@ def test_the_published_errors_stand_beside_degradation_alone() -> None:
             if isinstance(part, Chart) and part.title.startswith("Training and test error")
         ]
         assert (PUBLISHED in {trace.name for trace in chart.figure.data}) == shown
+
+
+def test_the_published_ablation_stands_beside_the_differences_of_its_depths_as_theirs() -> None:
+    folder = made()
+    train(folder, 0)
+    study, results = folder.study(), studies.progress(folder).results
+    shortcuts = study.axes[1]
+
+    def shown(*axes: Axis) -> tuple[set[str], str]:
+        asked = replace(study, axes=axes)
+        cells = [replace(each, cell=(("depth", axes[0].values[0]), *each.cell[1:])) for each in results]
+        cells = [replace(each, cell=(*each.cell, *(("norm", "batch") for _ in axes[2:]))) for each in cells]
+        found = replace(
+            studies.progress(folder), trials=(replace(studies.progress(folder).trials[0], results=tuple(cells)),)
+        )
+        parts = study_view.answer(asked, found, analyse(asked, cells), "light")
+        (chart,) = [part for part in parts if isinstance(part, Chart) and part.title.startswith("Paired differences")]
+        (table,) = [part for part in parts if isinstance(part, Table)]
+        return {trace.name for trace in chart.figure.data}, f"{chart.text} {table.rows}"
+
+    names, text = shown(Axis("depth", (8, 20, 56)), shortcuts)
+    assert ABLATION in names and ABLATION_NOTE in text
+    assert "2.5 (1.7 to 3.2, n = 3)" in text and "-0.4 (-3.2 to 2.4" in text
+    names, text = shown(Axis("depth", (8, 56)), shortcuts)
+    assert ABLATION in names and "-0.4 (-3.2 to 2.4" in text and "2.5 (1.7" not in text
+    for axes in ((Axis("depth", (14, 56)), shortcuts), (Axis("depth", (8, 20)), shortcuts, Axis("norm", ("batch",)))):
+        names, text = shown(*axes)
+        assert ABLATION not in names and ABLATION_NOTE not in text

@@ -1,4 +1,4 @@
-"""The command line: `python -m explorer COMMAND`."""
+"""The command line: `python -m explorer COMMAND`, or `cnn-resnet-explorer COMMAND` where the package is installed."""
 
 import argparse
 import io
@@ -8,9 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from explorer import __version__
+import shtab
+
+from explorer import __version__, installation
 from explorer.cli import (
+    CommandResult,
     along_time,
+    app,
     arithmetic,
     data,
     ensembles,
@@ -31,7 +35,32 @@ from explorer.cli import (
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
+SHELLS = ("bash", "zsh", "fish")
+
+
+def completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS, help="the shell that reads it")
+
+
+def print_completion(arguments: argparse.Namespace) -> CommandResult:
+    """Print what a shell reads to complete commands, options and files."""
+    whole = parser(installation.NAME)
+    for each in (whole, *_commands(whole).values()):
+        for action in each._actions:
+            if action.nargs != 0 and action.choices is None:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    script = shtab.complete(whole, arguments.shell)
+    return {"shell": arguments.shell, "script": script}, script.splitlines()
+
+
+def _commands(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the commands by their names."""
+    (action,) = (each for each in whole._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
 COMMANDS = (
+    (app.NAME, app.app_arguments, app.run_app),
     ("describe", networks.describe_arguments, networks.describe_network),
     ("train", training.train_arguments, training.train_network),
     ("evaluate", training.evaluate_arguments, training.evaluate_network),
@@ -55,6 +84,7 @@ COMMANDS = (
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),
     ("convert", weights.convert_arguments, weights.convert_file),
+    ("completion", completion_arguments, print_completion),
 )
 """Name, function that adds the arguments, and function whose docstring is the help."""
 
@@ -66,9 +96,9 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; see `{self.prog} --help`.")
 
 
-def parser() -> Parser:
+def parser(prog: str = "python -m explorer") -> Parser:
     parser = Parser(
-        prog="python -m explorer",
+        prog=prog,
         description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at an image.",
         epilog="`COMMAND --help` shows all options of one. Each prints text or, with --json, one JSON document; "
         "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN, `study DIR` a study. "
@@ -85,18 +115,20 @@ def parser() -> Parser:
         command.set_defaults(run=run)
         if add_arguments:
             add_arguments(command)
+        if name == app.NAME:
+            continue
         command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m explorer") -> int:
     """Runs one command and returns the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     try:
         try:
-            arguments = parser().parse_args(argv)
+            arguments = parser(prog).parse_args(argv)
             document, lines = arguments.run(arguments)
             if not document:  # of a process that trains beside the first one, which says it
                 return 0

@@ -10,13 +10,14 @@ from typing import Any
 from explorer import runs, studies
 from explorer.cli import CommandResult
 from explorer.cli.formatting import notes_block, percent, table
+from explorer.labels import ENGINES
 from explorer.runs import speed as machine_speed
 from explorer.studies import Study, StudyFolder, StudyProgress, driver
 from explorer.studies.analysis import Analysis, analyse
 from explorer.studies.cost import Cost, cost
 from explorer.studies.engine import EngineError
 from explorer.studies.local import default_places, measure_places
-from explorer.studies.ray_connection import check_wished
+from explorer.studies.ray_connection import check_wished, is_elsewhere
 from explorer.studies.ready_made import READY_MADE, ready_made
 from explorer.studies.study import words
 from explorer.training import choose_device
@@ -29,7 +30,7 @@ def study_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STUDY",
         help="a JSON file, the directory of a study to continue, or a ready-made one: " + ", ".join(READY_MADE),
     )
-    parser.add_argument("--engine", choices=driver.ENGINES, help="what executes the runs (default: local)")
+    parser.add_argument("--engine", choices=[*ENGINES], help="what executes the runs (default: local)")
     parser.add_argument(
         "--places",
         metavar="K",
@@ -52,10 +53,11 @@ def run_study(arguments: argparse.Namespace) -> CommandResult:
         return study.to_dict(), json.dumps(study.to_dict(), indent=2).splitlines()
     settings = place.settings() if place else {}
     engine = arguments.engine or settings.get("engine") or "local"
-    usual = default_places(_device(study)) if engine == "local" else 0  # Ray knows how many it has
-    places = _places(arguments.places) or int(settings.get("places") or usual)
+    kept_places = settings.get("places") if engine == settings.get("engine") else None
+    # Ray knows how many it has.
+    places = _places(arguments.places) or int(kept_places or (_usual_places(study) if engine == "local" else 0))
     if arguments.cost:
-        return _cost_document(study, cost(study, machine_speed.measure(), places or 1))
+        return _cost_document(study, _cost(study, engine, places))
     try:
         if engine == "ray":
             check_wished()  # before a directory is made
@@ -70,13 +72,21 @@ def run_study(arguments: argparse.Namespace) -> CommandResult:
 def _created(study: Study, engine: str, places: int) -> StudyFolder:
     """The study's new directory; what it takes goes to stderr. Raises ValueError where that is too much."""
     study.check_size()
-    if engine == "local":
-        expected = cost(study, machine_speed.measure(), places)
-        expected.check()
-        print(f"{study.name}. {expected.sentence}", file=sys.stderr, flush=True)
+    expected = _cost(study, engine, places)
+    expected.check()
+    print(_titled(study, expected.sentence), file=sys.stderr, flush=True)
     place = studies.create(study, engine=engine, places=places)
     print(f"`study {place.folder}` continues it if it is interrupted.", file=sys.stderr, flush=True)
     return place
+
+
+def _cost(study: Study, engine: str, places: int) -> Cost:
+    elsewhere = is_elsewhere(engine)
+    return cost(study, machine_speed.measure(), places if elsewhere else places or _usual_places(study), elsewhere)
+
+
+def _titled(study: Study, sentence: str) -> str:
+    return f"{study.name}{'' if study.name[-1] in '.?!' else '.'} {sentence}"
 
 
 def _listing() -> CommandResult:
@@ -116,8 +126,8 @@ def _study(text: str) -> Study:
     return Study.from_dict(values)
 
 
-def _device(study: Study) -> str:
-    return choose_device(study.device).type  # type: ignore[arg-type]
+def _usual_places(study: Study) -> int:
+    return default_places(choose_device(study.device).type)  # type: ignore[arg-type]
 
 
 def _places(typed: str | None) -> int:
@@ -163,7 +173,7 @@ def _cost_document(study: Study, expected: Cost) -> CommandResult:
     except ValueError as error:
         problem = str(error)
     return {**vars(expected), "name": study.name, "refused": problem}, [
-        f"{study.name}. {expected.sentence}",
+        _titled(study, expected.sentence),
         *notes_block([problem] if problem else []),
     ]
 

@@ -32,7 +32,7 @@ class StudyPanel:
 
     title: str
     lines: Sequence[StudyLine]
-    published: Sequence[tuple[str, Sequence[float | None]]] = ()
+    published: Sequence[tuple[str, Sequence[Mean | None]]] = ()
 
 
 def study_chart(panels: Sequence[StudyPanel], values: Sequence[str], axis: str, quantity: str) -> go.Figure:
@@ -42,7 +42,6 @@ def study_chart(panels: Sequence[StudyPanel], values: Sequence[str], axis: str, 
     """
     figure = _panels(panels, values, axis, quantity)
     tops = [end for span in _means(panels) for end in (span.value, span.high) if not math.isnan(end)]
-    tops += [value for panel in panels for _, line in panel.published for value in line if value is not None]
     figure.update_yaxes(range=[0, min(1.02, 1.08 * max(tops, default=0.95))], tickformat=".0%")
     return figure
 
@@ -60,7 +59,9 @@ def difference_chart(panels: Sequence[StudyPanel], values: Sequence[str], axis: 
 
 
 def _means(panels: Sequence[StudyPanel]) -> list[Mean]:
-    return [found for panel in panels for line in panel.lines for found in line.means if found]
+    rows = [line.means for panel in panels for line in panel.lines]
+    rows += [line for panel in panels for _, line in panel.published]
+    return [found for row in rows for found in row if found]
 
 
 def _panels(
@@ -78,12 +79,14 @@ def _panels(
     for number, panel in enumerate(panels):
         row, column = number // columns + 1, number % columns + 1
         for name, published in panel.published:
-            at = [index for index, value in enumerate(published) if value is not None]
+            shift = len(panel.lines) * _SHIFT  # beside all lines
+            theirs = [(index, found) for index, found in enumerate(published) if found]
             figure.add_scatter(
-                x=at, y=[published[index] for index in at], mode="lines+markers", row=row, col=column,
+                x=[index + shift for index, _ in theirs], y=[scale * found.value for _, found in theirs],
+                mode="lines+markers", row=row, col=column, error_y=_whiskers([found for _, found in theirs], scale),
                 name=escape_html(name), legendgroup=name, showlegend=name not in named,
                 line={"color": GREY, "width": 1.5, "dash": "dot"}, marker={"size": 8, "symbol": "star", "color": GREY},
-                customdata=[escape_html(f"{values[index]}: {published[index]:.2%}, {name}") for index in at],
+                customdata=[escape_html(f"{values[index]}: {_stated(found)}, {name}") for index, found in theirs],
                 hovertemplate="%{customdata}<extra></extra>",
             )  # fmt: skip
             named.add(name)
@@ -110,16 +113,25 @@ def _add(
     named: set[str],
 ) -> None:  # fmt: skip
     shown = [(index, found) for index, found in enumerate(line.means) if found]
-    above = [scale * (found.high - found.value) if found.has_interval else 0 for _, found in shown]
-    below = [scale * (found.value - found.low) if found.has_interval else 0 for _, found in shown]
     add_line(
         figure, line.series, [index + shift for index, _ in shown], [scale * found.value for _, found in shown],
         "%{customdata}", customdata=[escape_html(f"{values[index]}: {mean_words(found)}") for index, found in shown],
-        error_y={"type": "data", "array": above, "arrayminus": below, "thickness": 1.5, "width": 5},
+        error_y=_whiskers([found for _, found in shown], scale),
         marker={"size": 8, "symbol": _SYMBOLS[line.series.dash], "color": line.series.colour},
         legendgroup=line.series.title, showlegend=line.series.title not in named, row=row, col=column,
     )  # fmt: skip
     named.add(line.series.title)
+
+
+def _whiskers(means: Sequence[Mean], scale: float) -> dict[str, object]:
+    above = [scale * (found.high - found.value) if found.has_interval else 0 for found in means]
+    below = [scale * (found.value - found.low) if found.has_interval else 0 for found in means]
+    return {"type": "data", "array": above, "arrayminus": below, "thickness": 1.5, "width": 5}
+
+
+def _stated(found: Mean) -> str:
+    """A published value, with as many digits as it has."""
+    return mean_words(found) if found.has_interval else f"{found.value:.2%}"
 
 
 def mean_words(found: Mean) -> str:

@@ -4,13 +4,13 @@ This package imports no torch, so that ten runs can wait in ten small processes;
 when its turn has come, imports it with `explorer.runs.fitting`.
 """
 
+from explorer.installation import data_folder
 from explorer.runs.directory import (
     FILE,
     ID,
     OWNER,
     Request,
     Run,
-    data_folder,
     downloads_folder,
     find,
     list_runs,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from explorer.files import write_atomically
+from explorer.installation import data_folder
 
 ID = re.compile(r"[0-9a-f]{32}")  # 128 random bits: the id gives access to the run
 FILE = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")  # stem of a finished network's file
@@ -21,7 +22,6 @@ RESERVE = 2**17  # bytes kept back, so that a run can still write that the disk 
 STOP_GRACE_S = 3.0  # after that the process of a run that was asked to stop ends as it stands
 
 RunOutcome = Literal["finished", "stopped", "failed"]
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 class StopRequested(Exception):
@@ -31,11 +31,6 @@ class StopRequested(Exception):
 def file_stem(title: str) -> str:
     """The name of a network's file, and a part of links to it: "ResNet-20" -> "resnet-20"."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower())
-
-
-def data_folder() -> Path:
-    """Where runs, uploaded data and downloads lie: `EXPLORER_DATA`, else `data/` beside app.py; absolute."""
-    return Path(os.environ.get("EXPLORER_DATA") or _ROOT / "data").absolute()  # a run's process starts elsewhere
 
 
 def runs_folder() -> Path:

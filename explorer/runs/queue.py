@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from explorer.installation import data_folder
 from explorer.runs.directory import (
     DATA_ID,
     ID,
@@ -26,7 +27,6 @@ from explorer.runs.directory import (
     Run,
     RunOutcome,
     all_runs,
-    data_folder,
     find,
     list_runs,
     runs_folder,

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from explorer.files import write_atomically
+from explorer.installation import data_folder
 from explorer.machine import core_limit
-from explorer.runs.directory import data_folder
 from explorer.runs.queue import MALLOC_ENV
 from explorer.training.speed import Speed
 

@@ -24,7 +24,7 @@ def is_carried(name: str) -> bool:
 
 def code_files() -> Files:
     """All code that a run needs, by path below the repository: a node runs what this process runs."""
-    skipped = {_ROOT / "explorer" / name for name in ("ui", "figures")}
+    skipped = {_ROOT / "explorer" / name for name in ("ui", "figures", "shipped")}
     return {
         str(path.relative_to(_ROOT)): path.read_bytes()
         for path in sorted((_ROOT / "explorer").rglob("*.py"))

@@ -24,7 +24,11 @@ DOWNLOADED = {"cifar10": (45_000, 5_000, 10_000), "fashion-mnist": (54_000, 6_00
 @dataclass(frozen=True)
 class Cost:
     """What a study takes: `runs` of `networks` in all, `seconds` from start to end with so many `places`, `longest`
-    seconds of the longest run, and `bytes` on the disk when it has ended."""
+    seconds of the longest run, and `bytes` on the disk when it has ended.
+
+    With `is_elsewhere` the places are those of a cluster, whose speed is taken for this machine's. 0 places are an
+    unknown number of them, and `seconds` those of one.
+    """
 
     runs: int
     networks: int
@@ -32,13 +36,16 @@ class Cost:
     seconds: float
     longest: float
     bytes: int
+    is_elsewhere: bool = False
 
     def check(self, folder: Path | None = None) -> None:
         """Raises ValueError, with the number and what to do, where the study takes more than a week, or more than the
         disk of `folder` (by default of the data) has free."""
-        if self.seconds > MOST_SECONDS:
+        least = self.seconds if self.places else self.longest
+        if least > MOST_SECONDS:
+            how = f"with {_places(self.places)}" if self.places else "for one of its runs"
             raise ValueError(
-                f"this study would take about {duration(self.seconds)} with {_places(self.places)}, and "
+                f"this study would take about {duration(least)} {how}, and "
                 f"{duration(MOST_SECONDS)} are the most; take fewer values or seeds, smaller networks or less training."
             )
         place = folder or data_folder()
@@ -55,16 +62,21 @@ class Cost:
     def sentence(self) -> str:
         """The cost in one sentence."""
         networks = "" if self.networks == self.runs else f" of {self.networks:,} networks"
+        where = "at the speed of this machine" if self.is_elsewhere else "on this machine"
+        how = f"with {_places(self.places)}"
+        if not self.places:
+            how = f"one run at a time; more at once take {duration(self.longest)} or longer"
         return (
-            f"{self.runs:,} run{'s' * (self.runs != 1)}{networks}: about {duration(self.seconds)} on this machine with "
-            f"{_places(self.places)}, and {_size(self.bytes)} of the disk."
+            f"{self.runs:,} run{'s' * (self.runs != 1)}{networks}: about {duration(self.seconds)} {where} {how}"
+            f"{', and' if self.places else '. They need'} {_size(self.bytes)} of the disk."
         )
 
 
-def cost(study: Study, speed: "Speed", places: int = 1) -> Cost:
-    """The cost on this machine, by its measured speed.
+def cost(study: Study, speed: "Speed", places: int = 1, is_elsewhere: bool = False) -> Cost:
+    """The cost by the measured speed of this machine; the other parameters are those of a `Cost`.
 
     Runs side by side share the cores: more places gain only where cores would be idle; on a GPU no gain is counted.
+    Elsewhere each place has its own.
     Raises ValueError where `Study.trials` does, and for uploaded data that is gone.
     """
     trials = study.trials()
@@ -77,15 +89,16 @@ def cost(study: Study, speed: "Speed", places: int = 1) -> Cost:
             known[key] = _run_cost(trial.request, speed)
         taken, kept, state = known[key]
         networks += len(trial.cells)
-        at_once = min(places, len(trials))
+        at_once = min(places or 1, len(trials))
         # Of so many runs side by side, each network in a thread of its own.
         crowd = max(1.0, at_once * len(trial.cells) / cores()) if trial.request.device == "cpu" else float(at_once)
-        taken *= crowd if at_once > 1 else 1.0
+        taken *= crowd if at_once > 1 and not is_elsewhere else 1.0
         seconds += Fraction(taken) / at_once
         longest, largest_state = max(longest, taken), max(largest_state, state)
         size += kept
     total = max(float(seconds), longest)
-    return Cost(len(trials), networks, places, total, longest, size + places * largest_state)
+    size += (places or len(trials)) * largest_state
+    return Cost(len(trials), networks, places, total, longest, size, is_elsewhere)
 
 
 def pictures(data: dict[str, Any]) -> tuple[int, int, int]:

@@ -17,12 +17,12 @@ from typing import Literal
 
 from explorer import runs
 from explorer.files import write_atomically
-from explorer.labels import listed
+from explorer.labels import ENGINES, listed
 from explorer.runs import Run, data_folder
 from explorer.runs.locks import THERE, inherited, take, wait_for_lock
 from explorer.runs.queue import write_end
 from explorer.studies.engine import Engine, EngineError
-from explorer.studies.folder import KeptTrial, StudyFolder, TrialState, is_driven
+from explorer.studies.folder import KeptTrial, StudyFolder, TrialState, is_driven, write_settings
 from explorer.studies.local import LocalEngine
 
 LOCK_FD_ENV = "EXPLORER_STUDY_LOCK"
@@ -34,7 +34,6 @@ DISK_IS_FULL = "The disk is full. Free some space, for example by deleting runs,
 NAMED = 3  # failed runs in the sentence on them
 
 Outcome = Literal["finished", "paused", "stopped", "failed"]
-ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def open_engine(name: str, places: int) -> Engine:
     if name == "local":
         return LocalEngine(places)
     if name != "ray":
-        raise ValueError(f"there is no engine {name[:40]!r}; use {listed(ENGINES, 'or')}.")
+        raise ValueError(f"there is no engine {name[:40]!r}; use {listed([*ENGINES], 'or')}.")
     from explorer.studies.ray_engine import RayEngine  # only here: nothing else needs it
 
     return RayEngine(places)
@@ -237,13 +236,42 @@ def stop(place: StudyFolder) -> None:
                 runs.stop(kept.run)
 
 
-def delete(place: StudyFolder) -> None:
-    """Removes the study; its runs stay. Raises ValueError while it goes on."""
+def change_engine(place: StudyFolder, engine: str, places: int) -> None:
+    """From now on that engine trains what is left of the study; the bits stay the same, as its requests fix them.
+
+    Raises ValueError while it goes on, and OSError where the disk is full.
+    """
     with _guard(place):
         if is_driven(place):
             raise ValueError("the study is still going on; stop it first.")
-        shutil.rmtree(place.folder, ignore_errors=True)
+        write_settings(place, engine=engine, places=places)
+
+
+def delete(place: StudyFolder) -> None:
+    """Removes the study and its runs with their networks, the study last, so that it can be deleted again after a kill.
+
+    A run of another owner stays. Raises ValueError while the study or one of its runs goes on, and OSError where
+    something cannot be removed.
+    """
+    with _guard(place):
+        own: list[Run] = []
+        with suppress(ValueError):  # a damaged study names no runs
+            own = [kept.run for kept in place.trials() if _is_own(kept)]
+        if is_driven(place) or any(map(runs.is_alive, own)):
+            raise ValueError("the study is still going on; stop it first.")
+        for run in own:
+            runs.delete(run)
+        shutil.rmtree(place.folder)
     _guard_file(place).unlink(missing_ok=True)
+
+
+def _is_own(kept: KeptTrial) -> bool:
+    """Whether its run is there and has the owner of the study."""
+    run = runs.find(kept.run_id)
+    try:
+        return run is not None and run.request().owner == kept.trial.request.owner
+    except ValueError:  # a damaged request; nobody but the study knows the id
+        return True
 
 
 def run_process(place: StudyFolder) -> int:

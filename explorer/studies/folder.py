@@ -190,6 +190,14 @@ def create(study: Study, owner: str = "", engine: str = "local", places: int = 1
     return place
 
 
+def write_settings(place: StudyFolder, **changes: Any) -> None:
+    """Changes some of the settings of a study that no process drives. Raises ValueError where it is damaged, and
+    OSError where the disk is full."""
+    values = place._values()
+    values["settings"] |= changes
+    write_atomically(place.study_file, json.dumps(values).encode())
+
+
 def find(study_id: str) -> StudyFolder | None:
     """The study of that id, or None; a text that is no id never becomes a path."""
     if not ID.fullmatch(study_id):

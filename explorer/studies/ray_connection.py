@@ -10,15 +10,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from explorer import installation
 from explorer.machine import cores
 from explorer.studies.engine import EngineError
 
 VERSION = "2.60"
-INSTALL = "install it with `pip install -r requirements-ray.txt`, or use `--engine local`"
+_PACKAGES = "-r requirements-ray.txt" if installation.is_checkout() else f"ray~={VERSION}.0"
+INSTALL = f"install it with `pip install {_PACKAGES}`, or train on this machine"
 LOCAL_STORE = 100_000_000  # bytes of shared memory; what goes through it is small
 _ADDRESS = re.compile(r"(?P<host>[\w.\-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
 DOWN = "Ray no longer answers; start it again and resume the study: what has finished is kept."
+
+
+def is_installed() -> bool:
+    """Whether a Ray of any version is there. Imports nothing."""
+    try:
+        importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def is_elsewhere(engine: str) -> bool:
+    """Whether the runs of a new study on that engine go to another Ray than one of this machine's own."""
+    return engine == "ray" and (os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
 def check_version() -> None:

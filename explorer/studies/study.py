@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 MAX_RUNS = 500
 PLAIN = "none"
 SEED_LIMIT = 2**31
+LONGEST_LABEL = 80
+FIELD = re.compile(r"[A-Za-z_]\w{0,60}", re.ASCII)
 
 Cell = tuple[tuple[str, Any], ...]
 """One combination of values of the axes: (field, value) in the order of the axes."""
@@ -44,7 +47,7 @@ class Axis:
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.field, str) or not self.field:
+        if not isinstance(self.field, str) or not FIELD.fullmatch(self.field):
             raise ValueError(f"`field` of an axis must be a name, received {shown(self.field)}.")
         if not isinstance(self.values, tuple) or not self.values:
             raise ValueError(f"the axis `{self.field}` needs one value or more, received {shown(self.values)}.")
@@ -255,6 +258,12 @@ def words(field: str, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _cited(field: str, value: Any) -> str:
+    """The value in a sentence on it, which may be anything."""
+    text = words(field, value)
+    return text if text.isprintable() and len(text) <= LONGEST_LABEL else shown(value)
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -294,7 +303,7 @@ def _request(
         spec = ArchitectureSpec.from_dict(fields)
         trained = TrainingConfig.from_dict(settings)
     except ValueError as error:
-        where = ", ".join(f"{field} {words(field, value)}" for field, value in cell)
+        where = ", ".join(f"{field} {_cited(field, value)}" for field, value in cell)
         raise ValueError(f"{where}: {error}" if where else str(error)) from None
     return Request(specs=(spec.to_dict(),), config=trained.to_dict(), data=data, device=device, names=(spec.name,))
 
@@ -344,7 +353,8 @@ def _resized(fields: dict[str, Any], values: dict[str, Any], data: dict[str, Any
     stages, stem = fields["stages"], fields.get("stem")
     if "depth" in values:
         depth = values["depth"]
-        fixed = (stem is not None) + len(fields.get("hidden") or ()) + 1
+        hidden = fields.get("hidden")
+        fixed = (stem is not None) + (len(hidden) if isinstance(hidden, list | tuple) else 0) + 1
         step = CONVOLUTIONS_IN_BLOCK.get(fields.get("block", "basic"), 2) * len(stages)
         if type(depth) is not int or depth < fixed + step or (depth - fixed) % step:
             raise ValueError(

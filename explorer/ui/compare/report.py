@@ -23,6 +23,7 @@ from explorer.labels import listed
 from explorer.ui import navigation
 from explorer.ui.compare import (
     ensemble,
+    ensemble_map,
     labelled,
     layer_similarity,
     maps,
@@ -40,8 +41,15 @@ from explorer.ui.services.inference import InputImage
 KINDS: tuple[Kind, ...] = ("said", "cka", "shares")  # of measurements whose numbers are taken away
 
 
-def section(compared: Sequence[ComparedNetwork], key: str, subject: InputImage, state: CompareState) -> None:
-    """Two downloads. They wait for their click without weights and without a large image."""
+def section(
+    compared: Sequence[ComparedNetwork],
+    key: str,
+    subject: InputImage,
+    state: CompareState,
+    seen: ensemble_map.EnsembleMap | None = None,
+) -> None:
+    """Two downloads. They wait for their click without weights and without a large image. `seen` is the CAM of the
+    ensemble that the page shows."""
     st.caption(
         "The report is one HTML file that opens offline: figures, numbers, specs, seeds, and all that is measured."
     )
@@ -58,10 +66,11 @@ def section(compared: Sequence[ComparedNetwork], key: str, subject: InputImage, 
         )
         navigation.download_button(
             "Raw numbers (npz)",
-            data=lambda: arrays_npz(light, store.snapshot()),
+            data=lambda: arrays_npz(light, store.snapshot(), seen),
             file_name=f"{stem}.npz",
             key=f"{key}-npz",
-            help="What was measured, as arrays: predictions, probabilities, similarities, shares, and the Grad-CAMs.",
+            help="What was measured, as arrays: predictions, probabilities, similarities, shares, the Grad-CAMs, "
+            "and that of the ensemble while its tab is open.",
         )
 
 
@@ -102,12 +111,15 @@ def without_weights(compared: Sequence[ComparedNetwork]) -> list[ComparedNetwork
     ]
 
 
-def arrays_npz(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> bytes:
+def arrays_npz(
+    compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement], seen: ensemble_map.EnsembleMap | None = None
+) -> bytes:
     """Arrays by name; A and B below stand for the place of a network in `networks`, from 0, and Q for a request: the
     data, the number of images, and, of shares, the class that was explained.
 
     `A/cam/LAYER`, `A/layers`, `A/activation`, `A/gradient`, `A/logits`, `A/class_names` are of the one image;
-    `said/Q/...`, `cka/Q/A-B/...` and `shares/Q/A/...` of many; NaN stands for values that are not defined.
+    `said/Q/...`, `cka/Q/A-B/...` and `shares/Q/A/...` of many; NaN stands for values that are not defined. Of the
+    ensemble `seen` there are `ensemble/cam`, `ensemble/A/part`, and its class, weights and layers.
     """
     arrays: dict[str, Any] = {"networks": [network.title for network in compared]}
     for place, network in enumerate(compared):
@@ -128,6 +140,7 @@ def arrays_npz(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measureme
                     arrays |= {f"{under}/class_names": each.result.class_names, f"{under}/labels": each.result.labels}
                 networks = "-".join(places[name] for name in each.names)
                 arrays |= {f"{under}/{networks}/{name}": values for name, values in _values(each.result).items()}
+    arrays |= seen.arrays() if seen else {}
     return npz({name: np.asarray(values) for name, values in arrays.items()})
 
 

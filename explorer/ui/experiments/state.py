@@ -30,8 +30,8 @@ class ExperimentsState(UrlState):
     those of PGD, 0 for FGSM. A unit is `channel` of `layer` of the `network`, None for the one that the page chooses;
     `seed` is that of its optimised picture. `study` is the id of the study that is shown, "" while one is built from
     the ready-made `ready` with other `axes` ("depth:8|20;shortcut:none|identity"), `seeds` and `epochs`, "" and None
-    for its own; `places` are the runs at once. `measure`: the link asks for the measurement. Raises ValueError for
-    values that this app never writes.
+    for its own; `engine` trains its runs, `places` at once, None for its own number. `measure`: the link asks for the
+    measurement. Raises ValueError for values that this app never writes.
     """
 
     INTEGERS: ClassVar = {
@@ -63,6 +63,7 @@ class ExperimentsState(UrlState):
     seeds: int | None = None
     epochs: int | None = None
     places: int | None = None
+    engine: Literal["local", "ray"] = "local"
     measure: bool = False
 
     def __post_init__(self) -> None:

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from explorer import studies
 from explorer.errors import user_message
-from explorer.studies import Axis, Study, driver
+from explorer.labels import ENGINES
+from explorer.studies import Axis, EngineError, Study, driver
 from explorer.studies.analysis import field_words
 from explorer.studies.cost import cost
 from explorer.studies.local import default_places
+from explorer.studies.ray_connection import check_version, is_elsewhere, is_installed
 from explorer.studies.ready_made import READY_MADE, ready_made
 from explorer.training import choose_device
 from explorer.ui import client, forecasts, lesson
@@ -21,7 +24,7 @@ from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.state import MOST_AT_ONCE, MOST_EPOCHS, MOST_SEEDS, ExperimentsState
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.session import session
-from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.bound import bound, choice
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
 TITLE = "What do many trainings say?"
@@ -122,13 +125,24 @@ def _choose(state: ExperimentsState) -> None:
         with st.container(horizontal=True):
             _number("seeds", "Seeds", state.seeds or len(base.seeds), MOST_SEEDS)
             _number("epochs", "Epochs", state.epochs or int(base.config["epochs"]), MOST_EPOCHS)
-            _number("places", "Runs at once", _places(state, base), MOST_AT_ONCE)
+            _choose_engine(state, base)
 
 
-def _number(field: str, label: str, value: int, most: int) -> None:
+def _choose_engine(state: ExperimentsState, base: Study) -> None:
+    """This machine or, where it is installed, Ray, and how many runs go on at once."""
+    if is_installed() or state.engine == "ray":
+        choice(state, "engine", "Trained by", ENGINES, prefix="study", change=partial(update_state, places=None))
+    if state.engine == "ray":
+        number = partial(_number, least=0, help="0: as many as Ray has cores or GPUs for.")
+        number("places", "Runs at once", state.places or 0, MOST_AT_ONCE)
+    else:
+        _number("places", "Runs at once", _places(state, base), MOST_AT_ONCE)
+
+
+def _number(field: str, label: str, value: int, most: int, least: int = 1, **more: Any) -> None:
     bound(
-        st.number_input, label, 1, most, key=f"study_{field}", value=value, width=160,
-        write=lambda number: update_state(**{field: int(number)}),
+        st.number_input, label, least, most, key=f"study_{field}", value=value, width=160,
+        write=lambda number: update_state(**{field: int(number) or None}), **more,
     )  # fmt: skip
 
 
@@ -157,14 +171,20 @@ def _add(axes: Sequence[Axis], field: str | None) -> None:
 
 
 def _places(state: ExperimentsState, study: Study) -> int:
-    return state.places or default_places(choose_device(study.device).type)  # type: ignore[arg-type]
+    """Runs at once, whose number a Ray elsewhere decides: 0."""
+    usual = 0 if is_elsewhere(state.engine) else default_places(choose_device(study.device).type)  # type: ignore[arg-type]
+    return state.places or usual
 
 
 def _offer(state: ExperimentsState, study: Study) -> None:
     """The cost, and the button that starts it; a refusal with its number instead."""
-    places = _places(state, study)
+    places, elsewhere = _places(state, study), is_elsewhere(state.engine)
     refused = False
     try:
+        if state.engine == "ray":
+            check_version()
+            whose = "the Ray at the address that this server was given" if elsewhere else "a Ray on this machine"
+            st.caption(f"The study's own process hands its runs to {whose}.")
         speed = forecasts.speed()
         if speed is None:
             forecasts.measure_beside()
@@ -173,24 +193,27 @@ def _offer(state: ExperimentsState, study: Study) -> None:
                 "Then the cost stands here."
             )
             return
-        key = f"study-cost/{places}/{speed.measured}/{json.dumps(asdict(study), sort_keys=True)}"
+        key = f"study-cost/{places}/{elsewhere}/{speed.measured}/{json.dumps(asdict(study), sort_keys=True)}"
         expected = session().results.find(key)
         if expected is None:
-            expected = cost(study, speed, places)
+            expected = cost(study, speed, places, elsewhere)
             session().results.put(key, expected)
         st.markdown(as_sentence(expected.sentence))
         expected.check()
-    except ValueError as error:
+    except (ValueError, EngineError) as error:
         refused = True
-        st.error(as_sentence(user_message(error)))
+        st.error(as_sentence(str(error) if isinstance(error, EngineError) else user_message(error)))
+    wished = state.places or 0 if state.engine == "ray" else places  # Ray knows how many it has
     st.button(
-        "Start", key="study_start", type="primary", on_click=_start, args=(study, places), disabled=refused
+        "Start", key="study_start", type="primary", on_click=_start, args=(study, state.engine, wished),
+        disabled=refused,
     )  # fmt: skip
 
 
-def _start(study: Study, places: int) -> None:
+def _start(study: Study, engine: str, places: int) -> None:
     with report_errors("The study cannot be kept"):
-        place = studies.create(study, owner=client.owner(), places=places)
+        study_view.check_engine(engine)  # before a directory is made
+        place = studies.create(study, owner=client.owner(), engine=engine, places=places)
         driver.start(place)
         update_state(study=place.id)
 

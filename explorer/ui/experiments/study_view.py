@@ -6,13 +6,37 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures, studies
+from explorer.datasets import shapes
 from explorer.figures import DASHES, Chapter, Chart, GradientMap, Part, Series, StudyLine, StudyPanel, Table
 from explorer.files import csv_text
 from explorer.intervals import Mean
-from explorer.studies import Result, Study, StudyFolder, StudyProgress, driver
-from explorer.studies.analysis import ERRORS, SHORTCUT, Analysis, Errors, analyse, field_words, noun, place, rows
-from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
+from explorer.studies import EngineError, Result, Study, StudyFolder, StudyProgress, driver
+from explorer.studies.analysis import (
+    DEPTH,
+    ERRORS,
+    SHORTCUT,
+    Analysis,
+    Change,
+    Difference,
+    Errors,
+    analyse,
+    field_words,
+    noun,
+    place,
+    rows,
+)
+from explorer.studies.local import default_places
+from explorer.studies.ray_connection import check_wished
+from explorer.studies.ready_made import (
+    ABLATION,
+    ABLATION_NOTE,
+    IDENTITY_OF_ABLATION,
+    PUBLISHED,
+    READY_MADE,
+    RESNETS_OF_HE,
+)
 from explorer.studies.study import PLAIN, words
+from explorer.training import choose_device
 from explorer.ui import client, lesson, navigation
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.markdown import as_sentence, as_text
@@ -22,6 +46,7 @@ from explorer.ui.session import session
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
 POLL_INTERVAL_S = 2.0
+_DELETING = "deleting_study"
 MOST_MAPS = 4  # gradient maps side by side
 LIMITS = (
     "The intervals are of these networks, pictures and settings; a longer training may end otherwise.",
@@ -38,7 +63,8 @@ def show(study_id: str) -> None:
         st.button("Build a study", key="study_new", on_click=update_state, kwargs={"study": ""})
         return
     study, found = folder.study(), studies.progress(folder)
-    st.markdown(f"**{as_text(study.name)}** · {as_text(_settings(study))}")
+    where = " · on Ray" if _is_on_ray(folder) else ""
+    st.markdown(f"**{as_text(study.name)}** · {as_text(_settings(study))}{where}")
     show_error()
     if not lesson.hides("controls"):
         _buttons(folder, found)
@@ -55,7 +81,7 @@ def show(study_id: str) -> None:
 
 def source(study: Study) -> str:
     """What stands below a saved chart."""
-    return f"{study.name}: {_settings(study)}."
+    return f"{study.name} · {_settings(study)}."
 
 
 def _settings(study: Study) -> str:
@@ -70,7 +96,18 @@ def _settings(study: Study) -> str:
         if config.get("epochs")
         else f"{config.get('seconds')} s"
     )
-    return f"{axes}; {seeds}; {budget}, rate {config.get('learning_rate')}, batch {config.get('batch_size')}"
+    training = f"{budget}, rate {config.get('learning_rate')}, batch {config.get('batch_size')}"
+    return "; ".join([axes, *_pictures(study), seeds, training])
+
+
+def _pictures(study: Study) -> list[str]:
+    """What all runs train on; [] where an axis says it."""
+    if {"data", "size"} & {axis.field for axis in study.axes}:
+        return []
+    if study.data["kind"] != "shapes":
+        return [{"stored": "uploaded images"}.get(study.data["kind"], study.data["kind"])]
+    drawn = shapes.Drawn.requested(study.data)
+    return [f"drawn shapes of {len(drawn.classes)} kinds at {drawn.size} pixels"]
 
 
 def _goes_on(found: StudyProgress) -> bool:
@@ -80,24 +117,64 @@ def _goes_on(found: StudyProgress) -> bool:
 
 
 def _buttons(folder: StudyFolder, found: StudyProgress) -> None:
+    is_own = folder.owner == client.owner()
     with st.container(horizontal=True):
-        if folder.owner == client.owner():
+        if is_own:
             driven, stops = studies.is_driven(folder), folder.stop_mark.exists()
             if driven and found.state == "running" and not stops:
                 st.button("Pause", key="study_pause", on_click=driver.pause, args=(folder,))
-            if driven and found.state != "finished":
+            if found.state != "finished" and (driven or _goes_on(found)):
                 st.button(
                     "Stopping" if stops else "Stop", key="study_stop", disabled=stops, on_click=driver.stop,
                     args=(folder,),
                 )  # fmt: skip
             if found.state != "finished" and (not driven or found.state == "paused"):
                 st.button("Resume", key="study_resume", type="primary", on_click=_resume, args=(folder,))
+                if not driven and _is_on_ray(folder):
+                    st.button("Resume on this machine", key="study_resume_here", on_click=_resume_here, args=(folder,))
         st.button("Build another study", key="study_new", on_click=update_state, kwargs={"study": ""})
+        if is_own and (not _goes_on(found) or found.state == "new"):
+            st.button("Delete", key="study_delete", on_click=lambda: st.session_state.update({_DELETING: folder.id}))
+    if is_own and st.session_state.get(_DELETING) == folder.id:
+        count = sum(each.state != "waiting" for each in found.trials)
+        runs = f" with its {count} run{'s' * (count != 1)} and their networks" if count else ""
+        st.markdown(f"Delete this study{runs}? Nothing else is removed.")
+        with st.container(horizontal=True):
+            st.button("Yes, delete", key="study_yes", type="primary", on_click=_delete, args=(folder,))
+            st.button("Keep", key="study_keep", on_click=lambda: st.session_state.pop(_DELETING, None))
+
+
+def check_engine(engine: str) -> None:
+    """Raises ValueError, one sentence, where there is no such engine now. Starts nothing."""
+    try:
+        if engine == "ray":
+            check_wished()
+    except EngineError as error:
+        raise ValueError(str(error)) from None
+
+
+def _is_on_ray(folder: StudyFolder) -> bool:
+    return folder.settings().get("engine") == "ray"
 
 
 def _resume(folder: StudyFolder) -> None:
     with report_errors("The study cannot go on"):
+        check_engine("ray" if _is_on_ray(folder) else "local")
         driver.start(folder)
+
+
+def _resume_here(folder: StudyFolder) -> None:
+    with report_errors("The study cannot go on"):
+        places = default_places(choose_device(folder.study().device).type)  # type: ignore[arg-type]
+        driver.change_engine(folder, "local", places)
+        driver.start(folder)
+
+
+def _delete(folder: StudyFolder) -> None:
+    st.session_state.pop(_DELETING, None)
+    with report_errors("The study cannot be deleted", "try again"):
+        driver.delete(folder)
+        update_state(study="")
 
 
 @navigation.error_boundary()
@@ -159,9 +236,10 @@ def answer(study: Study, found: StudyProgress, analysis: Analysis, theme: Any) -
     labels = [words(analysis.axis or SHORTCUT, value) for value in values]
     axis = field_words(analysis.axis or SHORTCUT)
     parts: list[Part] = [" ".join(analysis.paragraph)]
-    whiskers = "Each point is the mean over the seeds, each whisker its 95 % t-interval; one seed has none."
+    spans = "Each point is the mean over the seeds, each whisker its 95 % t-interval; one seed has none."
     panels = _error_panels(study, analysis, values, theme)
     has_published = any(panel.published for panel in panels)
+    whiskers = spans
     if has_published:
         whiskers += " Grey stars are not ours: other pictures, and a training of 64,000 steps."
     chart = figures.study_chart(panels, labels, axis, "error")
@@ -169,8 +247,9 @@ def answer(study: Study, found: StudyProgress, analysis: Analysis, theme: Any) -
     if analysis.differences:
         reference = noun(analysis.differences[0].reference)
         drawn = figures.difference_chart(_difference_panels(study, analysis, values, theme), labels, axis, "difference")
-        text = f"Error of {reference} less that of the others, seed by seed: above 0 the others are better. {whiskers}"
-        parts += [Chart(drawn, f"Paired differences against {axis}", text), _difference_table(analysis)]
+        text = f"Error of {reference} less that of the others, seed by seed: above 0 the others are better. {spans}"
+        text += f" {ABLATION_NOTE}" if _ablation(study, analysis.axis) else ""
+        parts += [Chart(drawn, f"Paired differences against {axis}", text), _difference_table(study, analysis)]
     return [*parts, *_gradients(study, found.results, theme)]
 
 
@@ -227,24 +306,34 @@ def _error_panels(study: Study, analysis: Analysis, values: Sequence[Any], theme
 def _difference_panels(study: Study, analysis: Analysis, values: Sequence[Any], theme: Any) -> list[StudyPanel]:
     found = {_key(each.at, analysis.axis, each.kind): each.errors for each in analysis.differences}
     panels = _panel_lines(study, analysis.axis, found, values, theme)
-    return [StudyPanel(panel.title, panel.lines) for panel in panels]
+    theirs = _ablation(study, analysis.axis)
+    line = [(ABLATION, [theirs.get(value) for value in values])] if theirs else []
+    of_test = ERRORS["test"].capitalize()
+    return [StudyPanel(panel.title, panel.lines, line if panel.title == of_test else ()) for panel in panels]
 
 
-def _difference_table(analysis: Analysis) -> Table:
-    """The differences and, below them, what the axis adds to them, in percentage points."""
-    made = [
-        [
-            place(each.at) or "all",
-            f"{words(SHORTCUT, each.reference)} − {words(SHORTCUT, each.kind)}",
-            *_cells(each.errors),
-        ]
-        for each in analysis.differences
-    ]
+def _ablation(study: Study, axis: str) -> dict[Any, Mean]:
+    """The published differences at the depths of this study, whose twins differ in nothing else; {} of another one."""
+    fields = {each.field: each.values for each in study.axes}
+    if axis != DEPTH or {*fields} != {DEPTH, SHORTCUT} or not {PLAIN, "identity"} <= {*fields[SHORTCUT]}:
+        return {}
+    return {depth: found for depth, found in IDENTITY_OF_ABLATION.items() if depth in fields[DEPTH]}
+
+
+def _difference_table(study: Study, analysis: Analysis) -> Table:
+    """The differences, published ones and, below them, what the axis adds to them, in percentage points."""
+
+    def pair(each: Difference | Change) -> str:
+        return f"{words(SHORTCUT, each.reference)} − {words(SHORTCUT, each.kind)}"
+
+    made = [[f"{place(each.at) or 'all'}: {pair(each)}", *_cells(each.errors)] for each in analysis.differences]
+    for depth, theirs in _ablation(study, analysis.axis).items():
+        made.append([f"{DEPTH} {depth}: plain − identity, {ABLATION.lower()}", *_cells(Errors(None, theirs))])
     for each in analysis.interactions:
         step = f"{field_words(each.axis)} {words(each.axis, each.first)} → {words(each.axis, each.last)}"
         where = f", {place(each.at)}" if each.at else ""
-        made.append([step + where, f"its change, {words(SHORTCUT, each.kind)}", *_cells(each.errors)])
-    return Table(["at", "difference of errors, points", *ERRORS.values()], made, texts=2)
+        made.append([f"{step}{where}: change of {pair(each)}", *_cells(each.errors)])
+    return Table(["difference of errors, points", *ERRORS.values()], made)
 
 
 def _cells(errors: Errors) -> list[str]:

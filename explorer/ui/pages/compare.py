@@ -11,6 +11,7 @@ from explorer.ui import film, lesson, measured_images, missing, network_registry
 from explorer.ui.compare import (
     controls,
     ensemble,
+    ensemble_map,
     labelled,
     layer_similarity,
     maps,
@@ -106,9 +107,9 @@ def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: In
     controls.show_assumed_classes(networks, choice)
     compared = compare(state, networks, subject)
     _predicted(state, choice, requests, compared, key)
-    _tab(state, choice, requests, compared, subject, key)
+    seen = _tab(state, choice, requests, compared, subject, key)
     verdict.ending(networks, said)
-    report.section(compared, key, subject, state)
+    report.section(compared, key, subject, state, seen)
 
 
 def _predicted(
@@ -143,7 +144,8 @@ def _tab(
     compared: Sequence[ComparedNetwork],
     subject: InputImage,
     key: str,
-) -> None:
+) -> ensemble_map.EnsembleMap | None:
+    """The open tab. Returns the CAM of the ensemble where that tab shows it."""
     tab, place = _open_tab(state)
     with place:
         if tab in ("maps", "methods") and not lesson.hides("controls"):
@@ -159,9 +161,10 @@ def _tab(
         elif tab == "methods":
             methods.section(state, compared, subject)
         elif tab == "ensemble":
-            ensemble.section(state, choice, requests, compared, subject, key)
+            return ensemble.section(state, choice, requests, compared, subject, key)
         else:
             spec_diff.section(compared)
+    return None
 
 
 def _open_tab(state: CompareState) -> tuple[Tab, Any]:

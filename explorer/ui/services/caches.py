@@ -118,7 +118,7 @@ CACHES: Mapping[str, Limit] = {
     ),
     "ui.explore.channels._pictures": Limit("test images to rank for a channel, up to 30 MB", "session", entries=2),
     "ui.compare.comparison._run_pass": Limit("maps of a network for an image", "session", entries=12),
-    "ui.compare.ensemble._part": Limit("parts of members in the CAM of an ensemble", "session", entries=24),
+    "ui.compare.ensemble_map._part": Limit("parts of members in the CAM of an ensemble", "session", entries=24),
     "ui.compare.measurements.store": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB
         "what was measured on many images; the last four are on the screen", "session", bytes=256_000_000, least=4
     ),
