@@ -9,6 +9,7 @@ Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, 
 All parts together include a summary of these two.
 `load` and `isolation` simulate many users and have options of their own: `python -m benchmarks load --help`.
 `ray` measures what runs cost around the training, through Ray and in files (2 minutes).
+`surface` measures what a loss surface costs, `surfaces` shows what those of plain-56 and ResNet-56 say.
 `blocks` shows what the pretrained networks get right without single blocks, as it ships with the app.
 `--write` writes one table: docs/bench.md for all parts together, docs/PART-PRECISION.md for one of them.
 `--refresh` puts the rows of one part into docs/bench.md instead, in the place of its older ones.
@@ -35,6 +36,7 @@ from benchmarks.page import page_rows
 from benchmarks.probing import probe_rows
 from benchmarks.rows import Report, Row, by_precision, machine, refresh, write
 from benchmarks.runs import run_rows
+from benchmarks.surfaces import surface_lines, surface_rows
 from benchmarks.threads import explain_in_threads
 from benchmarks.training import training_rows, twin_rows
 from explorer.architectures import build
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = ["all", "tracing", "training", "twins", "looking", "lesions", "geometry", "akamaster", "page", "runs"]
-    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks", "ray"]
+    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks", "ray", "surface", "surfaces"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -72,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         return run_threads(options.seconds, options.threads)
     if options.what == "blocks":
         return show_lines(block_lines(), "blocks", options.write)
+    if options.what == "surfaces":
+        return show_lines(surface_lines(), "surface", options.write)
     if options.what == "ray":
         return show_lines(cluster_lines(), "ray", options.write)
     if options.what == "difficulty":
@@ -88,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         "lesions": lesion_rows,
         "geometry": geometry_rows,
         "probe": probe_rows,
+        "surface": surface_rows,
         "one click": lambda: one_click.one_click_rows(options.write),
         "akamaster": equal_time_rows,
         "page": page_rows,

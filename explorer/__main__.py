@@ -1,11 +1,12 @@
 """The same things from a terminal: `python -m explorer COMMAND`, installed `cnn-resnet-explorer`; and the process of a
-run: `train DIRECTORY`, and of a study that a page started: `study DIRECTORY`."""
+run: `train DIRECTORY`, and of a study or a loss surface that a page started: `study DIRECTORY`, `surface DIRECTORY`."""
 
 import os
 import sys
 from pathlib import Path
 
 from explorer import __version__, installation, machine, requirements, runs
+from explorer.experiments import surface_runs
 from explorer.runs import Run
 from explorer.studies import StudyFolder, driver
 
@@ -52,6 +53,10 @@ def main(prog: str = "python -m explorer") -> int:
             return execute(Run(Path(directory).resolve()))
         case ["study", directory] if driver.LOCK_FD_ENV in os.environ:
             return driver.run_process(StudyFolder(Path(directory).resolve()))  # without torch
+        case ["surface", directory] if surface_runs.LOCK_FD_ENV in os.environ:
+            code = surface_runs.run_process(surface_runs.SurfaceRun(Path(directory).resolve()))
+            sys.stdout.flush()
+            os._exit(code)  # all is kept; torch would take its time to go, and the next surface waits for this one
         case arguments:
             from explorer.cli import main as cli
 

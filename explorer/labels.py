@@ -107,6 +107,13 @@ DIALS = {
     "jpeg": Label("JPEG quality", "quality of the JPEG"),
 }
 """What changes a picture; the longer label is the unit of a value."""
+TRAINING_DIALS = {
+    "rate_factor": Label("rate", "learning rate"),
+    "weight_decay": Label("decay", "weight decay"),
+    "clip": Label("clip", "clipping"),
+    "label_smoothing": Label("smoothing", "label smoothing"),
+}
+"""What may change while a network trains; the shorter label is for a mark on a chart."""
 ATTACKS = {
     "fgsm": Label("FGSM", "fast gradient sign method, one step (Goodfellow et al. 2015, arXiv 1412.6572)"),
     "pgd": Label("PGD", "projected gradient descent from a random start (Madry et al. 2018, arXiv 1706.06083)"),
@@ -119,6 +126,8 @@ CONTROL_MAPS = {"mask": "the mask itself", "centre": "centre of the image", "noi
 RANDOM_LEVELS = {"head": "head random", "half": "upper half random", "all": "all random"}
 """Which layers have random weights, from the head back."""
 
+STATISTICS = {"frozen": "frozen", "recomputed": "recomputed"}
+"""Whether BatchNorm's means and variances stay those of the training, or are measured at every point of a surface."""
 ENGINES = {"local": "This machine", "ray": "Ray"}
 """What trains the runs of a study."""
 
@@ -149,6 +158,14 @@ VALUES: dict[str, dict[str, str]] = {
 def label(field: str, value: object) -> str:
     """The label of a value of that field; the value itself without one."""
     return VALUES.get(field, {}).get(str(value), str(value))
+
+
+def dial_text(field: str, value: float | None, short: bool = False) -> str:
+    """A dial of a training and its value: `learning rate × 0.1`, `weight decay 0.01`, `clipping off`."""
+    name = TRAINING_DIALS[field].short if short else TRAINING_DIALS[field].long
+    if value is None:
+        return f"{name} off"
+    return f"{name} {'× ' if field == 'rate_factor' else ''}{value:.4g}"
 
 
 def shortcuts_of(value: str) -> str:

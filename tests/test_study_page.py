@@ -16,7 +16,15 @@ from explorer.figures import Chapter, Chart, Table, report_html
 from explorer.runs import speed as machine_speed
 from explorer.studies import Axis, Study, StudyFolder, driver
 from explorer.studies.analysis import analyse
-from explorer.studies.ready_made import ABLATION, ABLATION_NOTE, PUBLISHED, READY_MADE, RESNETS_OF_HE
+from explorer.studies.ready_made import (
+    ABLATION,
+    ABLATION_NOTE,
+    PLAIN_OF_HE,
+    PUBLISHED,
+    PUBLISHED_PLAIN,
+    READY_MADE,
+    RESNETS_OF_HE,
+)
 from explorer.training import Speed, TrainingConfig
 from explorer.ui import client
 from explorer.ui.experiments import study_view
@@ -205,7 +213,7 @@ def test_axes_stand_in_the_link_as_they_are() -> None:
 
 
 def test_the_published_errors_stand_beside_degradation_alone() -> None:
-    assert set(READY_MADE["degradation"].make().axes[0].values) == set(RESNETS_OF_HE)
+    assert set(READY_MADE["degradation"].make().axes[0].values) == {*RESNETS_OF_HE} == {*PLAIN_OF_HE, 110}
     folder = made()
     train(folder, 0)
     study, found = folder.study(), studies.progress(folder)
@@ -216,7 +224,8 @@ def test_the_published_errors_stand_beside_degradation_alone() -> None:
             for part in study_view.answer(named, found, analyse(named, found.results), "dark")
             if isinstance(part, Chart) and part.title.startswith("Training and test error")
         ]
-        assert (PUBLISHED in {trace.name for trace in chart.figure.data}) == shown
+        names = {trace.name for trace in chart.figure.data}
+        assert (PUBLISHED in names) == (PUBLISHED_PLAIN in names) == shown
 
 
 def test_the_published_ablation_stands_beside_the_differences_of_its_depths_as_theirs() -> None:

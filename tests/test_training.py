@@ -302,7 +302,7 @@ def test_steps_have_the_bits_of_torchs_optimizers(config: TrainingConfig):
             if index != 2 or step > 2:
                 our.grad = torch.randn(our.shape, generator=random)
                 their.grad = our.grad.clone()
-        found.step(rate)
+        found.step(rate, decay)
         optimizer.step()
         assert all(torch.equal(our, their) for our, their in zip(ours, theirs, strict=True)), step
     for our, their in zip(ours, theirs, strict=True):

@@ -12,6 +12,7 @@ from explorer.architectures import ArchitectureSpec, Network, describe
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import describe_classes, table
 from explorer.presets import PRESETS
+from explorer.training.dials import describe_changes, recorded_changes
 
 
 def describe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,8 @@ def describe_network(arguments: argparse.Namespace) -> CommandResult:
         checkpoint = inputs.checkpoint(name)
         spec = checkpoint.spec
         facts = {"data": checkpoint.data, "class_names": list(checkpoint.class_names), "figures": checkpoint.metrics}
+        changes = recorded_changes(checkpoint.record)
+        facts |= {"dials": [change.to_dict() for change in changes]} if changes else {}
     else:
         raise ValueError(
             f"there is no preset, pretrained network or file {name!r}; `describe --list` lists the presets and "
@@ -64,6 +67,8 @@ def describe_network(arguments: argparse.Namespace) -> CommandResult:
         lines += [facts["note"], f"Training there: {facts['training']}."]
     if "data" in facts:
         lines += [f"Trained on {facts['data']}; it {describe_classes(facts['class_names'])}"]
+    if "dials" in facts:
+        lines += [describe_changes(changes, len(changes))]
     header = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field", "kernel")
     lines += ["", *table(header, [list(layer.values()) for layer in layers]), ""]
     lines.append(

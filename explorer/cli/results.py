@@ -12,6 +12,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import Dataset
 from explorer.experiments import lesions, scenes, stored_gradients
 from explorer.experiments.agreement import Parting, Predictions, parting
+from explorer.experiments.loss_surface import stored
 from explorer.experiments.measurement import DataFacts, content_of, facts_key, measure_twins, parting_key, result_key
 from explorer.pretrained import RECIPES, Recipe
 
@@ -80,6 +81,17 @@ def ship_lesions(datasets: Mapping[str, Dataset], folder: Path) -> None:
             for _, packed in lesions.shipped(network, dataset.test, dataset.class_names, _content(dataset)):
                 found |= packed
     stored_results.ship(found, folder / f"lesions.{stored_results.SUFFIX}")
+
+
+def ship_surfaces(folder: Path) -> None:
+    """Measures the usual loss surfaces of the networks that the page shows with their answers, and writes them into a
+    file of the folder."""
+    loaded = {name: checkpoints.load_pretrained(name, folder) for name in stored.SHIPPED}
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    for words, packed in stored.shipped(loaded):
+        print(f"surface of {words}", file=sys.stderr, flush=True)
+        found |= packed
+    stored_results.ship(found, folder / f"surfaces.{stored_results.SUFFIX}")
 
 
 def _content(dataset: Dataset) -> str:

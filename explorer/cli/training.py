@@ -17,9 +17,10 @@ from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
 from explorer.cli import CommandResult, inputs, one_click
 from explorer.cli.formatting import notes_block, percent, table
 from explorer.cli.networks import parameters
-from explorer.cli.results import ship_gradients, ship_lesions, ship_results, ship_scenes
+from explorer.cli.results import ship_gradients, ship_lesions, ship_results, ship_scenes, ship_surfaces
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.experiments import scenes, stored_gradients
+from explorer.experiments.loss_surface import stored
 from explorer.machine import give_way, launched
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
 from explorer.runs import describe_results, recomputed, recording, weight_snapshots
@@ -334,6 +335,8 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> CommandResult:
             ship_scenes(folder)
         if {*RECIPES} <= {*names}:
             ship_lesions(datasets, folder)
+        if {*stored.SHIPPED} <= {*names}:
+            ship_surfaces(folder)
         write_listing(folder)
     if arguments.listing:  # only on request: it pins all files there
         write_listing(folder)

@@ -77,3 +77,4 @@ from explorer.figures.raster import (
 )
 from explorer.figures.report import Chapter, Chart, Details, Gallery, Part, Strip, Table, Thumbnail, report_html
 from explorer.figures.studies import StudyLine, StudyPanel, difference_chart, mean_words, study_chart
+from explorer.figures.surfaces import SurfacePanel, surface_curves, surface_maps, surface_scene

@@ -90,14 +90,19 @@ def training_chart(lines: Sequence[TrainingLine], stacked: bool = False) -> go.F
     return figure
 
 
-def step_chart(panels: Sequence[tuple[str, Sequence[StepLine]]]) -> go.Figure:
-    """Loss on the left, accuracy, 0..1, on the right, over training steps: (title, lines) each."""
+def step_chart(panels: Sequence[tuple[str, Sequence[StepLine]]], marks: Sequence[tuple[int, str]] = ()) -> go.Figure:
+    """Loss on the left, accuracy, 0..1, on the right, over training steps: (title, lines) each. Each of `marks`, (step,
+    text), is an upright line through both with its text along it."""
     figure = _two_charts((panels[0][0], panels[1][0]), "training step")
     for column, (_, lines) in enumerate(panels, start=1):
         for line in lines:
             mode = "markers" if line.points else "lines"
             hover = f"step %{{x}}: %{{y:{'.3g' if column == 1 else '.1%'}}}"
             _add_line(figure, column, line.series, line.steps, line.values, hover, mode=mode)
+    for step, text in marks:
+        label = {"textangle": -90, "xanchor": "right", "yanchor": "top", "font": {"size": 10}}
+        upright = {"color": GREY, "width": 1, "dash": "dash"}
+        figure.add_vline(x=step, line=upright, annotation_text=text, annotation=label)
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], col=2)
     return figure

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -14,6 +15,7 @@ from explorer.intervals import Mean
 COLUMNS = 2  # of small multiples
 ROW_PX, TOP_PX, BOTTOM_PX = 250, 64, 50
 _SYMBOLS = dict(zip(DASHES, ("circle", "diamond", "square", "x"), strict=True))
+THEIRS = ("star", "x")  # marks of published lines
 _SHIFT = 0.08  # of the distance of two values: intervals stand beside each other
 
 
@@ -78,14 +80,14 @@ def _panels(
     named: set[str] = set()
     for number, panel in enumerate(panels):
         row, column = number // columns + 1, number % columns + 1
-        for name, published in panel.published:
+        for mark, (name, published) in zip(cycle(THEIRS), panel.published, strict=False):
             shift = len(panel.lines) * _SHIFT  # beside all lines
             theirs = [(index, found) for index, found in enumerate(published) if found]
             figure.add_scatter(
                 x=[index + shift for index, _ in theirs], y=[scale * found.value for _, found in theirs],
                 mode="lines+markers", row=row, col=column, error_y=_whiskers([found for _, found in theirs], scale),
                 name=escape_html(name), legendgroup=name, showlegend=name not in named,
-                line={"color": GREY, "width": 1.5, "dash": "dot"}, marker={"size": 8, "symbol": "star", "color": GREY},
+                line={"color": GREY, "width": 1.5, "dash": "dot"}, marker={"size": 8, "symbol": mark, "color": GREY},
                 customdata=[escape_html(f"{values[index]}: {_stated(found)}, {name}") for index, found in theirs],
                 hovertemplate="%{customdata}<extra></extra>",
             )  # fmt: skip

@@ -121,6 +121,8 @@ class Run:
     log_text = _File("log.txt")
     lock = _File("lock")  # held by the process that executes the run; its content is the place in the queue
     stop_mark = _File("stop")  # there once a user asked the run to stop
+    dials = _File("dials.jsonl")  # changes that users asked for while it trains; only grows
+    study_mark = _File("study")  # there where the run belongs to a study
     reserve = _File("reserve")  # space for the last event on a full disk
 
     @property

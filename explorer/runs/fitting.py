@@ -12,6 +12,7 @@ from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.datasets import Dataset, Split, downloadable, luminance, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
+from explorer.runs.dials import RunDials, agreed_changes
 from explorer.runs.directory import (
     STOP_GRACE_S,
     Request,
@@ -50,7 +51,7 @@ def fit_run(
 
     The state is saved before each part that may outlast the grace of a stop, so that a killed run loses a step at
     most. `frames` is the number of snapshots, None for those of `Snapshots`' own schedule. Of several `processes` the
-    first one calls this, and the others `fit_beside`.
+    first one calls this, and the others `fit_beside`. Dials that users turn meanwhile act from the next step on.
 
     Raises StopRequested, with the state saved, soon after a user asked for it; ValueError, one sentence for a user,
     where the request or its data are damaged or do not fit together; OSError where the disk is full.
@@ -60,6 +61,9 @@ def fit_run(
     config, dataset, networks = _prepared(run, request, log, processes)
     specs = [network.spec for network in networks]
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
+    dials = RunDials(run, log, config)
+    dials.turn(state.step)
+    state.changes = agreed_changes(processes, dials.changes)
     samples = _samples(dataset)
     if not run.samples.exists():
         content = io.BytesIO()
@@ -91,7 +95,10 @@ def fit_run(
         if progress.records:
             break
         kept.take_if_due(progress.step)
-        stopping = bool(processes.agreed(run.stop_mark.exists())[0])
+        stopping, asked = processes.agreed(run.stop_mark.exists(), dials.are_asked())
+        if asked and progress.fraction < 1:  # else no step follows
+            dials.turn(state.step)
+            state.changes = agreed_changes(processes, dials.changes)
         ends = progress.validates_next or progress.epoch > epoch
         if progress.epoch > epoch:
             _write_validation(log, progress)
@@ -140,9 +147,15 @@ def fit_beside(run: Run, request: Request, processes: Processes) -> None:
     """
     config, dataset, networks = _prepared(run, request, None, processes)
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
+    state.changes = agreed_changes(processes)
     is_due = _schedule(request, config, dataset).is_due
     for progress in fit_together(networks, dataset, config, state, processes=processes, is_due=is_due):
-        if progress.records or processes.agreed(False)[0]:
+        if progress.records:
+            return
+        stopping, asked = processes.agreed(False, False)
+        if asked and progress.fraction < 1:
+            state.changes = agreed_changes(processes)
+        if stopping:
             return
 
 

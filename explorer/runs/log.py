@@ -12,6 +12,7 @@ from explorer.numbers import finite
 from explorer.runs.directory import RunOutcome
 
 Event = dict[str, Any]
+EXACT = ("time", "changes")  # values of an event that keep all their digits: what a resumed run repeats
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class RunLog:
     `progress` are the reports that count, in order of their steps: reports behind the point at which the run was later
     resumed are left out. `validations`, `gradients`, `predictions` and `cams` are events of the same kind; old runs
     have no `cams`. `start` says what is trained, `phase` what is going on now, and `end` how the last attempt ended:
-    None while it goes on or where it was killed.
+    None while it goes on or where it was killed. `dials` are all events of turned dials, in the order of their writing:
+    a resumed run repeats those behind its first step.
     """
 
     queued: Event | None
@@ -33,6 +35,7 @@ class RunLog:
     predictions: tuple[Event, ...]
     cams: tuple[Event, ...]
     end: Event | None
+    dials: tuple[Event, ...] = ()
 
 
 def read(path: Path) -> RunLog:
@@ -55,7 +58,7 @@ def _read(path: Path, size: int) -> RunLog:
 def parsed(content: bytes) -> RunLog:
     """The log of these lines; lines that are no events are left out."""
     series: dict[str, list[Event]] = {
-        kind: [] for kind in ("progress", "validation", "gradients", "predictions", "cams")
+        kind: [] for kind in ("progress", "validation", "gradients", "predictions", "cams", "dials")
     }
     latest: dict[str, Event | None] = dict.fromkeys(("queued", "start", "phase", "end"))
     for line in filter(None, content.split(b"\n")):
@@ -79,6 +82,8 @@ def parsed(content: bytes) -> RunLog:
         if kind == "start":
             # Reports of step n are of the weights after n steps, but gradients are those of the step that follows.
             for name, events in series.items():
+                if name == "dials":
+                    continue
                 step = event["step"] - (name == "gradients")
                 events[:] = [earlier for earlier in events if earlier["step"] <= step]
     series["validations"] = series.pop("validation")
@@ -110,7 +115,7 @@ class LogWriter:
     def write(self, event: str, **values: Any) -> None:
         """Raises OSError where the disk is full; the file then ends with less than a line, which readers leave out."""
         # A line end before it too: a killed process, or a full disk, may have left half a line.
-        exact = {name: values[name] for name in values if name == "time"}
+        exact = {name: values[name] for name in values if name in EXACT}
         line = b"\n" + json.dumps({"event": event, **finite(values, 6), **exact}, allow_nan=False).encode() + b"\n"
         if os.write(self.descriptor, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

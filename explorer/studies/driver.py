@@ -123,6 +123,7 @@ class _Drive:
             if shutil.disk_usage(data_folder()).free < DISK_RESERVE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             run = runs.prepare(kept.trial.request, kept.run_id)
+            run.study_mark.touch()
             if not run.title():
                 run.write_title(f"{self.name}: {kept.trial.title}"[:200])
             try:

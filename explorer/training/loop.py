@@ -19,6 +19,7 @@ from explorer.training.batches import augment, class_weights, normalise, on_devi
 from explorer.training.batchnorm import PICTURES, lags, recompute_batchnorm, running_statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
 from explorer.training.device import choose_device, choose_precision, device_name
+from explorer.training.dials import TrainingDials, dials_at
 from explorer.training.evaluation import evaluate
 from explorer.training.optimizer import Optimizer
 from explorer.training.processes import ALONE, Processes
@@ -81,7 +82,8 @@ def fit_together(
     Of several `processes` each calls this with the same arguments, and takes its share of each batch; all yield after
     the same steps. Each validates on the whole split.
 
-    `state` is advanced in place. One that `restore` read continues where it was saved, with its number of threads.
+    `state` is advanced in place. One that `restore` read continues where it was saved, with its number of threads. Its
+    `changes` turn dials at their steps, in every network at the same one; between two yields more may be added.
 
     When the loss or a weight of a network is no longer finite, its training ends with outcome "diverged" and the last
     weights that were verified as finite; the others continue.
@@ -172,9 +174,10 @@ def fit_together(
                 pixels, chosen = pixels[share], chosen[share]
                 batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
                 target = labels[chosen]
-                state.learning_rate = learning_rate_at(config, fraction())
+                dials = dials_at(config, state.changes, state.step)
+                state.learning_rate = learning_rate_at(config, fraction()) * dials.rate_factor
                 dropout_seed = (config.seed * 1_000_003 + 7_919 * state.step + 1) % 2**62  # alone or side by side
-                each_network(_TrainedNetwork.step, batch, target, state.learning_rate, state.step, dropout_seed)
+                each_network(_TrainedNetwork.step, batch, target, state.learning_rate, dials, state.step, dropout_seed)
 
                 state.step += 1
                 state.batches += 1
@@ -249,7 +252,9 @@ class _TrainedNetwork:
     def is_training(self) -> bool:
         return self.entry.outcome is None
 
-    def step(self, batch: Tensor, target: Tensor, rate: float, step: int, dropout_seed: int) -> None:
+    def step(
+        self, batch: Tensor, target: Tensor, rate: float, dials: TrainingDials, step: int, dropout_seed: int
+    ) -> None:
         if not self.is_training:
             return
         if not self.network.training:  # a reader between two yields may have left it so
@@ -262,9 +267,8 @@ class _TrainedNetwork:
         enabled = self.dtype == torch.bfloat16
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False):
             logits = self.forward(batch)
-        smoothing = self.config.label_smoothing
         logits = logits.float() / self.network.spec.temperature
-        loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=smoothing)
+        loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=dials.label_smoothing)
         if self.class_weights is not None and self.processes.count > 1:
             # It is divided by the weights of this share, and that of the whole batch by those of all shares.
             own = self.class_weights[target].sum()
@@ -274,9 +278,9 @@ class _TrainedNetwork:
         if is_gradient_step(step):
             self.entry.gradient_steps.append(step)
             self.entry.gradient_norms.append(_norms([weight.grad for weight in self.layers.values()]))
-        if self.config.clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-        self.optimizer.step(rate)
+        if dials.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), dials.clip)
+        self.optimizer.step(rate, dials.weight_decay)
         self.entry.losses.append(self.processes.mean(loss.detach()))
         self.entry.hits.append(self.processes.mean((logits.argmax(1) == target).float().mean()))
         self.validation = None
@@ -333,10 +337,11 @@ class _TrainedNetwork:
         return GradientSizes(tuple(self.layers), tuple(self.entry.gradient_steps), tuple(self.entry.gradient_norms))
 
     def record(self, state: TrainingState, dataset: Dataset, speed: float) -> TrainingRecord:
+        steps = self.entry.epochs[-1].step if self.entry.epochs else 0
         return TrainingRecord(
             config=self.config,
             outcome=self.entry.outcome or "finished",
-            steps=self.entry.epochs[-1].step if self.entry.epochs else 0,
+            steps=steps,
             seconds=state.seconds,
             images_per_second=speed,
             parameters=sum(parameter.numel() for parameter in self.network.parameters()),
@@ -347,6 +352,7 @@ class _TrainedNetwork:
             precision=str(self.dtype).removeprefix("torch."),
             threads=state.threads,
             batchnorm_images=min(PICTURES, len(dataset.train)) if self.entry.running else 0,
+            changes=tuple(change for change in state.changes if change.step < steps),
             versions={"torch": torch.__version__, "python": platform.python_version()},
         )
 

@@ -23,21 +23,22 @@ class Optimizer:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Changes the parameters that have a gradient, at the learning rate `rate`."""
+    def step(self, rate: float, weight_decay: float | None = None) -> None:
+        """Changes the parameters that have a gradient, at the rate `rate`; with the config's weight decay, unless
+        a dial has another one."""
         pairs = [(each, each.grad) for each in self._parameters if each.grad is not None]
         parameters, gradients = [each for each, _ in pairs], [gradient for _, gradient in pairs]
         step = self._adam if self._config.optimizer == "adam" else self._sgd
-        step(parameters, gradients, rate)
+        step(parameters, gradients, rate, self._config.weight_decay if weight_decay is None else weight_decay)
 
-    def _sgd(self, parameters: list[Tensor], gradients: list[Tensor], rate: float) -> None:
+    def _sgd(self, parameters: list[Tensor], gradients: list[Tensor], rate: float, weight_decay: float) -> None:
         config = self._config
         buffers = [self.state.get(each, {}).get("momentum_buffer") for each in parameters] if config.momentum else []
         sgd(
             parameters,
             gradients,
             buffers,
-            weight_decay=config.weight_decay,
+            weight_decay=weight_decay,
             momentum=config.momentum,
             lr=rate,
             dampening=0.0,
@@ -51,7 +52,7 @@ class Optimizer:
             if buffer is not None
         }
 
-    def _adam(self, parameters: list[Tensor], gradients: list[Tensor], rate: float) -> None:
+    def _adam(self, parameters: list[Tensor], gradients: list[Tensor], rate: float, weight_decay: float) -> None:
         for each in parameters:
             if not self.state.get(each):
                 # `step` stays on the CPU: a GPU would have to be asked for it.
@@ -71,7 +72,7 @@ class Optimizer:
             beta1=0.9,
             beta2=0.999,
             lr=rate,
-            weight_decay=self._config.weight_decay,
+            weight_decay=weight_decay,
             eps=1e-8,
             maximize=False,
         )

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from explorer.numbers import finite
 from explorer.training.config import TrainingConfig
+from explorer.training.dials import DialChange
 
 Outcome = Literal["finished", "diverged"]
 
@@ -54,6 +55,7 @@ class TrainingRecord:
 
     `steps` are those that it took; where it diverged, those after which that was detected. `batchnorm_images` counts
     the pictures over which the running statistics of BatchNorm were recomputed at the end, 0 where they were not.
+    `config` is that of the start; `changes` are the dials that were turned while it trained.
     """
 
     config: TrainingConfig
@@ -70,6 +72,7 @@ class TrainingRecord:
     threads: int
     versions: dict[str, str] = field(default_factory=dict)
     batchnorm_images: int = 0
+    changes: tuple[DialChange, ...] = ()
 
     @property
     def passes(self) -> float:
@@ -77,8 +80,12 @@ class TrainingRecord:
         return self.steps * min(self.config.batch_size, self.train_images) / self.train_images
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, numbers rounded to 6 significant digits."""
-        return finite({**asdict(self), "config": self.config.to_dict()}, 6)
+        """JSON-ready, numbers rounded to 6 significant digits, but not those of the config's changes."""
+        values = finite({**asdict(self), "config": self.config.to_dict()}, 6)
+        if self.changes:
+            return {**values, "changes": [change.to_dict() for change in self.changes]}
+        del values["changes"]  # left out, so that other files are saved with the same bytes as before
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -87,7 +94,8 @@ class TrainingRecord:
         sizes = values["weight_gradients"]
         gradients = GradientSizes(tuple(sizes["layers"]), tuple(sizes["steps"]), tuple(map(tuple, sizes["norms"])))
         config = TrainingConfig.from_dict(values["config"])
-        return cls(**{**values, "config": config, "epochs": epochs, "weight_gradients": gradients})
+        changes = tuple(map(DialChange.from_dict, values.get("changes", ())))
+        return cls(**{**values, "config": config, "epochs": epochs, "weight_gradients": gradients, "changes": changes})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from explorer.architectures import Network
 from explorer.files import write_atomically
 from explorer.training.config import TrainingConfig
+from explorer.training.dials import DialChange
 from explorer.training.record import EpochResult, Outcome
 
 HEADER = "cnn-resnet-explorer-training"
@@ -51,7 +52,7 @@ class TrainingState:
     CPU a training by epochs then ends with the same bits as an uninterrupted one. `batches` of `epoch` are done;
     `generator` is the state of its random numbers after them. `seconds` is the clock of the training,
     `training_seconds` the part of it that steps took, `learning_rate` that of the last step. `threads` are torch's for
-    each network, 0 before the start.
+    each network, 0 before the start. `changes` are all dials that were turned, and those that will be.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class TrainingState:
     learning_rate: float = 0.0
     threads: int = 0
     generator: Tensor | None = None
+    changes: tuple[DialChange, ...] = ()
     networks: list[NetworkState] = field(default_factory=list)
 
 
@@ -82,6 +84,7 @@ def save(path: Path, networks: list[Network], state: TrainingState, config: Trai
         tensors["generator"] = state.generator
     scalars = {name: getattr(state, name) for name in _SCALARS}
     header = {"version": VERSION, "config": config.to_dict(), **scalars, "networks": lines}
+    header["changes"] = [change.to_dict() for change in state.changes]
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, serialise(contiguous, {HEADER: json.dumps(header)}))
 
@@ -120,9 +123,10 @@ def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list
         kind = type(getattr(TrainingState, name))
         if type(value) not in (int, kind) or not 0 <= value < (1025 if name == "threads" else math.inf):
             raise ValueError(f"no {name}")
+    changes = tuple(map(DialChange.from_dict, header.get("changes", ())))  # files of earlier versions have none
     for network, values in zip(networks, weights, strict=True):
         network.load_state_dict(values)
-    return TrainingState(**scalars, generator=tensors.get("generator"), networks=states)
+    return TrainingState(**scalars, generator=tensors.get("generator"), changes=changes, networks=states)
 
 
 def _difference(header: dict[str, Any], networks: list[Network], config: TrainingConfig) -> str:

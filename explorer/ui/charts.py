@@ -29,7 +29,7 @@ def chart(figure: Any, key: str, alt: str, *, name: str = "", source: str = "") 
         figure = figures.enlarged(figure, PRESENTED)
     with st.container(key=f"figure-{key}", gap=None):
         # Plotly's own bar of tools saves one kind of file, without a title, and no key reaches it.
-        st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
+        st.plotly_chart(figure, key=key, config={"displayModeBar": False, "scrollZoom": False}, alt=alt)
         caption = " ".join(filter(None, (f"{alt.rstrip('. ')}.", source)))
         _tools(key=f"{key}-tools", data={"name": name or alt.partition(". ")[0], "caption": caption})
 

@@ -117,6 +117,12 @@ def labelled_pictures(spec: ArchitectureSpec, known: Collection[str], trained_on
     return LabelledPictures(data_title(names[0]), content, is_public, partial(_sample, names[0]))
 
 
+def train_and_test(data: str, n: int) -> dict[str, Split]:
+    """`n` training and `n` test pictures of that data, in any thread. Raises ValueError where its files are damaged."""
+    train, test = _sample(data, n, n)
+    return {"train": train, "test": test}
+
+
 _samples: LruCache[tuple[Split, Split]] = LruCache(
     CACHES["ui.dataset_access._samples"], lambda both: sum(each.images.nbytes for each in both)
 )

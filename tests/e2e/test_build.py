@@ -97,8 +97,16 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
     assert zoomed and before
     expect(curves(page)).not_to_have_attribute("aria-label", before, timeout=PATIENCE)
     assert ticks(page) == zoomed
+    # Turning a dial leaves the charts as they are, but for its mark on each of the two.
+    dial = page.get_by_label("Weight decay", exact=True)
+    dial.fill("0.01")
+    dial.press("Enter")
+    since = page.get_by_text(re.compile(r"^0\.01 since step [\d,]+, was 0\.0005$"))
+    expect(since).to_be_visible(timeout=PATIENCE)
+    assert ticks(page) == zoomed
     button(page, "Show all").first.click()
     assert ticks(page) != zoomed
+    expect(curves(page).locator("text.dial-text")).to_have_text(["decay 0.01"] * 2, timeout=PATIENCE)
     with paused(there):
         assert_accessible(page, "a training")
 
@@ -109,6 +117,8 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
         expect(standing(stranger)).to_be_visible(timeout=PATIENCE)
         for name in ("Stop", "Resume", "Delete"):
             expect(button(stranger, name)).to_have_count(0)
+        expect(stranger.get_by_text("weight decay 0.01")).to_be_visible()
+        expect(stranger.get_by_label("Weight decay", exact=True)).to_have_count(0)
         stranger.close()
 
         # Leaving the page, coming back and a reload change nothing.

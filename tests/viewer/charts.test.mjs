@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { layMarks, markAt } from "../../explorer/ui/viewer/static/charts/dial_marks.js";
 import { layPanels, toX, toY } from "../../explorer/ui/viewer/static/charts/frame.js";
 import { linePanels, readLines, valueSpan } from "../../explorer/ui/viewer/static/charts/line_panel.js";
 import { mapPanels, readMaps } from "../../explorer/ui/viewer/static/charts/map_panel.js";
@@ -124,6 +125,47 @@ test("lines are read at the nearest step that is reached", () => {
     ["loss not measured, accuracy 25.6%", "nothing yet"],
   );
   assert.deepEqual(readLines(LINES, { x: 0 }, 5).rows[0][2], "loss 2.5");
+});
+
+const MARKS = [
+  { x: 10, text: "rate × 0.1" },
+  { x: 12, text: "decay 0.01" },
+  { x: 28, text: "clip off" },
+];
+
+test("texts of turned dials do not cover each other, nor leave the frame", () => {
+  const frame = { left: 40, top: 24, width: 300, height: 200, x: [0, 30], y: [1, 0] };
+  const laid = layMarks(MARKS, frame, Infinity);
+  assert.deepEqual(
+    laid.map(({ x, row }) => [x, row]),
+    [
+      [140, 0],
+      [160, 1],
+      [320, 0],
+    ],
+  );
+  assert.ok(laid[0].left > 140 && laid[2].left < 320, "beside the line, at the end of the frame on its left");
+  assert.deepEqual(
+    layMarks(MARKS, frame, 11).map(({ text }) => text),
+    ["rate × 0.1"],
+    "a replay has not come to the others",
+  );
+  assert.equal(layMarks(MARKS, { ...frame, x: [11, 20] }, Infinity).length, 1, "of those that are in view");
+  const crowd = Array.from({ length: 9 }, () => MARKS[0]);
+  assert.deepEqual(
+    layMarks(crowd, frame, Infinity).map(({ row }) => row),
+    [0, 1, 2, 3, 4, 5, -1, -1, -1],
+    "lines without a text where there are too many",
+  );
+});
+
+test("a reading names the dials that were turned last", () => {
+  assert.equal(markAt(MARKS, 9), undefined);
+  assert.equal(markAt(MARKS, 12)?.text, "decay 0.01");
+  const read = (x, until) => readLines({ ...LINES, marks: MARKS }, { x }, until).rows.slice(2);
+  assert.deepEqual(read(11, Infinity), [["inherit", "dial at step 10", "rate × 0.1"]]);
+  assert.deepEqual(read(30, 12), [["inherit", "dial at step 12", "decay 0.01"]]);
+  assert.deepEqual(read(5, Infinity), []);
 });
 
 const MAPS = {

@@ -34,6 +34,9 @@ test("the slider says what the lines have come to", () => {
   assert.equal(stepText({ panels, last: 4 }, 0), "step 0 of 4");
   assert.equal(stepText({ panels, last: 4 }, 1), "step 1 of 4: loss of plain-8 2.35");
   assert.equal(stepText({ panels, last: 4 }, 4), "step 4 of 4: loss of plain-8 not measured, accuracy of plain-8 25%");
+  const marks = [{ x: 2, text: "rate × 0.1" }];
+  assert.equal(stepText({ panels, last: 4, marks }, 1), "step 1 of 4: loss of plain-8 2.35");
+  assert.match(stepText({ panels, last: 4, marks }, 3), /, rate × 0\.1 from step 2 on$/);
 });
 
 test("readings keep plain numbers where they are short", () => {

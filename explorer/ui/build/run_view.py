@@ -20,8 +20,9 @@ from explorer.figures import Chapter, Details, Part, Table
 from explorer.labels import OPTIMIZERS
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
+from explorer.training.dials import describe_changes
 from explorer.ui import client, navigation, network_registry
-from explorer.ui.build import classes, training_charts, widgets
+from explorer.ui.build import classes, dials, training_charts, widgets
 from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.network_text import balanced_accuracy_text
@@ -52,6 +53,11 @@ def show_run(state: BuildState, run_id: str) -> None:
     if status.state == "finished":
         _result(run, status.log)
     goes_on = _goes_on(status)
+    if goes_on:
+        mine = request.owner == client.owner()
+        st.fragment(dials.follow, run_every=POLL_INTERVAL_S)(run, request, mine)
+    else:
+        dials.show_turned(run, status)
     st.fragment(_follow, run_every=POLL_INTERVAL_S if goes_on else None)(run, request, goes_on)
 
 
@@ -148,9 +154,15 @@ def _chapters(run: Run, request: Request) -> list[Chapter]:
     ]
     return [
         Chapter("Results", results),
-        Chapter("Settings", [_settings(request), settings, *specs]),
+        Chapter("Settings", [_settings(request), settings, *_turned(log), *specs]),
         *training_charts.chapters(log, networks, _source(request, log)),
     ]
+
+
+def _turned(log: RunLog) -> list[str]:
+    """The dials that were turned, for a report."""
+    changes = training_charts.turned_dials(log)
+    return [describe_changes(changes, len(changes))] if changes else []
 
 
 def _resume(run: Run) -> None:

@@ -14,9 +14,11 @@ import numpy as np
 from explorer import figures
 from explorer.attribution import shared_axis
 from explorer.figures import Chapter, Chart, GradientMap, Series, StepLine, Table
-from explorer.labels import label, stage_spans, stage_title
+from explorer.labels import dial_text, label, stage_spans, stage_title
 from explorer.numbers import finite
 from explorer.runs import RunLog
+from explorer.runs.dials import changes_of, reached
+from explorer.training.dials import DialChange, by_step, describe_changes
 from explorer.ui.viewer import place
 
 MAX_POINTS = 600  # of one line: more than a panel has pixels
@@ -46,7 +48,8 @@ def training_curves(log: RunLog, networks: Networks) -> dict[str, Any]:
     """Loss on the left, accuracy (0..1, shown in per cent) on the right, over training steps.
 
     A line of the one chart and a line of the other that belong together have the same name, which no others have:
-    "plain-20", "plain-20, validation". Pointing at a step, or reading with the arrow keys, shows all values there.
+    "plain-20", "plain-20, validation". Pointing at a step, or reading with the arrow keys, shows all values there. A
+    turned dial is an upright line with a label.
     """
     panels: list[dict[str, Any]] = [
         {"title": "Loss", "percent": False, "lines": _lines(log, networks, "loss")},
@@ -55,14 +58,25 @@ def training_curves(log: RunLog, networks: Networks) -> dict[str, Any]:
     lines = [line for panel in panels for line in panel["lines"]]
     legend = {line["name"]: {name: line[name] for name in ("name", "colour", "dashed", "points")} for line in lines}
     about = "Loss and accuracy over training steps"
+    changes = turned_dials(log)
+    turned = [
+        {"x": step, "text": ", ".join(dial_text(each.field, each.new, short=True) for each in group)}
+        for step, group in by_step(changes)
+    ]
     return {
         "kind": "curves",
         "about": about,
-        "alt": f"{about}. {_last_values(panels)}",
-        "last": max([1, *(line["x"][-1] for line in lines if line["x"])]),
+        "alt": " ".join(filter(None, [f"{about}. {_last_values(panels)}", describe_changes(changes)])),
+        "last": max([1, *(line["x"][-1] for line in lines if line["x"]), *(mark["x"] for mark in turned)]),
         "legend": list(legend.values()),
         "panels": panels,
+        "marks": turned,
     }
+
+
+def turned_dials(log: RunLog) -> list[DialChange]:
+    """The dials that were turned until now, without those that a resumed run has yet to repeat."""
+    return [change for change in changes_of(log) if change.step <= reached(log)]
 
 
 def _lines(log: RunLog, networks: Networks, quantity: str) -> list[dict[str, Any]]:
@@ -107,9 +121,8 @@ def chapters(log: RunLog, networks: Networks, source: str) -> list[Chapter]:
     found: list[Chapter] = []
     if any(line["y"] for panel in curves["panels"] for line in panel["lines"]):
         text = f"{CURVES} {source}"
-        found.append(
-            Chapter("Loss and accuracy", [curves["alt"], Chart(figures.step_chart(panels), curves["about"], text)])
-        )
+        drawn = figures.step_chart(panels, [(mark["x"], mark["text"]) for mark in curves["marks"]])
+        found.append(Chapter("Loss and accuracy", [curves["alt"], Chart(drawn, curves["about"], text)]))
     if all(each.steps for each in maps):
         title = f"Size of the weight gradient of {' and '.join(each.title for each in maps)}"
         text = f"L2 norm by layer and training step; a gap has no number, or is exactly 0. {source}"

@@ -14,6 +14,7 @@ from explorer.figures import Chapter, Chart, Details, Part, Table, TrainingLine
 from explorer.figures.text_escaping import shortened
 from explorer.labels import BLOCKS, SHORTCUTS, SHORTCUTS_OF_BLOCKS, label, listed
 from explorer.training import TrainingRecord
+from explorer.training.dials import changes_text, describe_changes, recorded_changes
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.network_text import accuracy_text, is_number, source_text
 from explorer.ui.parts import draw, draw_table
@@ -145,6 +146,10 @@ def training_parts(compared: Sequence[ComparedNetwork], stacked: bool = False) -
         measured = any(point != (None, None) for line in lines for point in line.validation)
         text = f"n = {said}. Lines: each epoch in training mode{'; dots: validation images' if measured else ''}."
         parts.append(Chart(figures.training_chart(lines, stacked), "Training curves", text))
+    turned: dict[str, list[str]] = {}  # twins that are trained together have the same dials
+    for network in compared:
+        turned.setdefault(describe_changes(recorded_changes(network.checkpoint.record)), []).append(network.title)
+    parts += [f"{listed(titles)}: {words}" for words, titles in turned.items() if words]
     if without:
         parts.append(f"No training record came with the weights of {listed(without)}, so there is no curve to draw.")
     return parts
@@ -156,6 +161,10 @@ def training_parts(compared: Sequence[ComparedNetwork], stacked: bool = False) -
 def rows(checkpoints: Sequence[Checkpoint]) -> list[Row]:
     """Every property that is known of the networks, the most asked for first."""
     columns = [{**_facts(each), **_spec_words(each.spec), **_training_words(each)} for each in checkpoints]
+    turned = [changes_text(recorded_changes(each.record)) for each in checkpoints]
+    for column, words, checkpoint in zip(columns, turned, checkpoints, strict=True):
+        if any(turned) and checkpoint.record:
+            column["training: dials turned"] = words or "none"
     names = dict.fromkeys(name for column in columns for name in column)
     return [Row(name, tuple(column.get(name, _NOT_RECORDED) for column in columns)) for name in names]
 

@@ -8,12 +8,15 @@ from explorer.ui.services.explore_state import MAX_INDEX, NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Removed = Literal["single", "pairs", "sets", "swaps"]
-QuestionName = Literal["lesions", "shift", "dial", "attack", "robust", "trust", "fold", "unit", "time", "study"]
+QuestionName = Literal[
+    "lesions", "shift", "dial", "attack", "robust", "trust", "fold", "unit", "time", "surface", "study"
+]  # fmt: skip
 Dial = Literal["rotation", "scale", "x", "y", "brightness", "contrast", "blur", "noise", "jpeg"]
 MOST_OTHERS = 2
 MOST_IMAGES = 10_000
 ReadyStudy = Literal["shortcut-depth", "degradation", "norm", "which-shortcut", "hybrid", "learning-rate"]
-STUDY = re.compile(r"[0-9a-f]{32}|")
+STUDY = re.compile(r"[0-9a-f]{32}|")  # also the id of a measured surface
+STEP = re.compile(r"(\d{1,3}(\.\d{1,4})?)?", re.ASCII)
 AXES = re.compile(r"[\w.:|;,*+ -]{0,200}", re.ASCII)
 MOST_SEEDS, MOST_EPOCHS, MOST_AT_ONCE = 20, 1000, 64
 DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
@@ -30,8 +33,11 @@ class ExperimentsState(UrlState):
     those of PGD, 0 for FGSM. A unit is `channel` of `layer` of the `network`, None for the one that the page chooses;
     `seed` is that of its optimised picture. `study` is the id of the study that is shown, "" while one is built from
     the ready-made `ready` with other `axes` ("depth:8|20;shortcut:none|identity"), `seeds` and `epochs`, "" and None
-    for its own; `engine` trains its runs, `places` at once, None for its own number. `measure`: the link asks for the
-    measurement. Raises ValueError for values that this app never writes.
+    for its own; `engine` trains its runs, `places` at once, None for its own number. `surface` is the id of the loss
+    surface that is shown, "" for the form. A surface has `along` directions of the kind `directions`, `points` on each
+    up to `reach`, "" for the usual one, and BatchNorm's `statistics`; `curvature` is measured at no place, the centre
+    or several. `quantity` of the images of `split` is drawn. `measure`: the link asks for the measurement. Raises
+    ValueError for values that this app never writes.
     """
 
     INTEGERS: ClassVar = {
@@ -40,6 +46,7 @@ class ExperimentsState(UrlState):
         "seeds": (1, MOST_SEEDS),
         "epochs": (1, MOST_EPOCHS),
         "places": (1, MOST_AT_ONCE),
+        "points": (3, 1001),
         **dict.fromkeys(("goal", "channel", "seed"), (0, MAX_INDEX)),
     }
 
@@ -63,6 +70,15 @@ class ExperimentsState(UrlState):
     seeds: int | None = None
     epochs: int | None = None
     places: int | None = None
+    surface: str = ""
+    along: Literal["2", "1"] = "2"
+    statistics: Literal["frozen", "recomputed", "both"] = "both"
+    directions: Literal["filter", "none", "path"] = "filter"
+    points: int | None = None
+    reach: str = ""
+    curvature: Literal["", "none", "centre", "places"] = ""
+    quantity: Literal["loss", "error"] = "loss"
+    split: Literal["train", "test"] = "train"
     engine: Literal["local", "ray"] = "local"
     measure: bool = False
 
@@ -75,6 +91,10 @@ class ExperimentsState(UrlState):
         if self.layer is not None and not NAME.fullmatch(self.layer):
             raise ValueError(f"`layer` must be the name of a layer, received {self.layer!r:.80}.")
 
+        if not STUDY.fullmatch(self.surface) or not STEP.fullmatch(self.reach):
+            raise ValueError(
+                f"`surface` must be the id of a surface and `reach` a number, received {self.reach[:80]!r}."
+            )
         if not STUDY.fullmatch(self.study) or not AXES.fullmatch(self.axes):
             raise ValueError(f"`study` must be the id of a study and `axes` its axes, received {self.study[:80]!r}.")
 

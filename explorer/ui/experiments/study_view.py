@@ -31,7 +31,9 @@ from explorer.studies.ready_made import (
     ABLATION,
     ABLATION_NOTE,
     IDENTITY_OF_ABLATION,
+    PLAIN_OF_HE,
     PUBLISHED,
+    PUBLISHED_PLAIN,
     READY_MADE,
     RESNETS_OF_HE,
 )
@@ -241,7 +243,8 @@ def answer(study: Study, found: StudyProgress, analysis: Analysis, theme: Any) -
     has_published = any(panel.published for panel in panels)
     whiskers = spans
     if has_published:
-        whiskers += " Grey stars are not ours: other pictures, and a training of 64,000 steps."
+        whiskers += " The grey marks are not ours: CIFAR-10, and a training of 64,000 steps. The paper prints no "
+        whiskers += "errors of plain networks; theirs are read off a figure, above 60 % and not drawn at 110 layers."
     chart = figures.study_chart(panels, labels, axis, "error")
     parts.append(Chart(chart, f"Training and test error against {axis}", whiskers))
     if analysis.differences:
@@ -287,7 +290,8 @@ def _panel_lines(
                     lines.append(StudyLine(series, means))
             heading = title.capitalize() + (f", {place(others)}" if others else "")
             is_theirs = name == "test" and study.name == READY_MADE["degradation"].title and axis == "depth"
-            theirs = [(PUBLISHED, [RESNETS_OF_HE.get(value) for value in values])] if is_theirs else []
+            of_he = ((PUBLISHED, RESNETS_OF_HE), (PUBLISHED_PLAIN, PLAIN_OF_HE)) if is_theirs else ()
+            theirs = [(name, [found.get(value) for value in values]) for name, found in of_he]
             panels.append(StudyPanel(heading, lines, theirs))
     return panels
 

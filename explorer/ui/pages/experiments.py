@@ -5,7 +5,18 @@ import streamlit as st
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
 from explorer.ui import lesson, navigation, network_registry
-from explorer.ui.experiments import along_time, controls, folding, lesions, pictures, robust, study, trust, units
+from explorer.ui.experiments import (
+    along_time,
+    controls,
+    folding,
+    lesions,
+    pictures,
+    robust,
+    study,
+    surface,
+    trust,
+    units,
+)
 from explorer.ui.experiments.question import Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
@@ -40,9 +51,12 @@ def show() -> None:
 def _show(state: ExperimentsState) -> None:
     if not lesson.hides("controls"):
         titles = {name: each.title for name, each in QUESTIONS.items()}
-        controls.choose_question(state, titles | {"study": study.TITLE})
+        controls.choose_question(state, titles | {"surface": surface.TITLE, "study": study.TITLE})
     if state.question == "study":  # it trains networks of its own
         study.show(state)
+        return
+    if state.question == "surface":  # a process of its own measures it
+        surface.show(state)
         return
     question = QUESTIONS[state.question]
     networks = controls.asked_networks(state)

@@ -14,6 +14,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.errors import user_message
 from explorer.labels import capital, listed
 from explorer.onnx_export import to_onnx
+from explorer.training.dials import describe_changes, recorded_changes
 from explorer.ui import bar, client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
@@ -126,6 +127,8 @@ def _card(name: str) -> None:
         f"input {' × '.join(map(str, checkpoint.spec.input_shape))}, from {as_code(checkpoint.data)}.{known} "
         f"{variants}Normalised by mean {mean}, standard deviation {std}."
     )
+    if turned := describe_changes(recorded_changes(checkpoint.record)):
+        st.caption(turned)
     drawing = figures.network_drawing(describe(checkpoint.spec), theme=client.theme())
     chart(drawing, "model_drawing", f"Drawing of {checkpoint.spec.name}")
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -531,6 +531,8 @@ type LineLook = { name: string; points: boolean } & Style;
 type Line = LineLook & { x: number[]; y: (number | null)[] }; // null where the value is no finite number
 type LinePanel = { title: string; percent: boolean; lines: Line[] };
 
+type DialMark = { x: number; text: string }; // from that step on; in the order of the steps
+
 /** `training_curves` of live.py. */
 interface LineData {
   kind: "curves";
@@ -540,6 +542,7 @@ interface LineData {
   last: number; // step
   legend: LineLook[];
   panels: LinePanel[];
+  marks?: DialMark[]; // where a user turned dials
 }
 
 type Mark = { label: string; at: number }; // `at` is a share of the bar's length

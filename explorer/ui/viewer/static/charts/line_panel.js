@@ -2,6 +2,7 @@
 
 import { el, svgEl } from "../dom.js";
 import { formatReading } from "../format.js";
+import { drawMarks, markAt } from "./dial_marks.js";
 import { across, label, toX, toY } from "./frame.js";
 import { nearest, reached, ticks } from "./ticks.js";
 
@@ -68,8 +69,8 @@ function drawPanel({ percent, lines }, { frame, svg, inside, until }) {
   }
 }
 
-/** The values of all lines at the steps nearest to the cursor. @type {(data: LineData, cursor: {x: number}, until: number) => Reading} */
-export function readLines({ legend, panels }, cursor, until) {
+/** The values of all lines at the steps nearest to the cursor, and the dials that were turned last. @type {(data: LineData, cursor: {x: number}, until: number) => Reading} */
+export function readLines({ legend, panels, marks = [] }, cursor, until) {
   /** @type {Reading["rows"]} */
   const rows = legend.map(({ name, colour, points }) => {
     const found = panels.flatMap(({ title, percent, lines }) => {
@@ -84,6 +85,8 @@ export function readLines({ legend, panels }, cursor, until) {
     if (!found.length) return [colour, name, "nothing yet"];
     return [colour, name, found.map(({ text }) => text).join(", ") + (points ? ` (step ${found[0].step})` : "")];
   });
+  const mark = markAt(marks, Math.min(cursor.x, until));
+  if (mark) rows.push(["inherit", `dial at step ${mark.x}`, mark.text]);
   return { heading: `step ${Math.round(cursor.x)}`, rows };
 }
 
@@ -96,7 +99,10 @@ export const linePanels = (data) => ({
   axis: "training step",
   layout: (width) => ({ left: LEFT, gap: LEFT + 24, height: width < NARROW ? 170 : 250, columns: width < NARROW ? 1 : data.panels.length }),
   spanY: (index, view) => valueSpan(data.panels[index], view),
-  draw: (surface) => drawPanel(data.panels[surface.index], surface),
+  draw(surface) {
+    drawPanel(data.panels[surface.index], surface);
+    drawMarks(surface.inside, data.marks ?? [], surface.frame, surface.until);
+  },
   mark(over, frame, cursor) {
     const x = toX(frame, cursor.x);
     over.append(svgEl("line", { x1: x, x2: x, y1: frame.top, y2: frame.top + frame.height, class: "cross" }));

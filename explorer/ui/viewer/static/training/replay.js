@@ -1,6 +1,7 @@
 // A whole training that was recorded, drawn up to one step: it plays by itself, or a person moves the step.
 
 import { chartsView } from "../charts/charts.js";
+import { markAt } from "../charts/dial_marks.js";
 import { reached } from "../charts/ticks.js";
 import { el } from "../dom.js";
 import { formatReading } from "../format.js";
@@ -12,7 +13,7 @@ import { percentText } from "./samples.js";
 const LASTS_MS = 20_000; // from the first step to the last
 
 /** What the lines have come to at that step. @type {(curves: LineData, step: number) => string} */
-export function stepText({ panels, last }, step) {
+export function stepText({ panels, last, marks = [] }, step) {
   const values = panels.flatMap(({ title, percent, lines }) =>
     lines
       .filter(({ points, x }) => !points && reached(x, step))
@@ -21,6 +22,8 @@ export function stepText({ panels, last }, step) {
         return `${title.toLowerCase()} of ${name} ${percent && value !== null ? percentText(value) : formatReading(value)}`;
       }),
   );
+  const mark = markAt(marks, step);
+  if (mark) values.push(`${mark.text} from step ${mark.x} on`);
   return `step ${step} of ${last}${values.length ? `: ${values.join(", ")}` : ""}`;
 }
 

@@ -1,0 +1,127 @@
+"""What a loss surface costs beside its passes, taken in turns in one run, and what the surfaces of our twins say."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import torch
+
+from benchmarks.rows import Row, at_most, machine
+from explorer import checkpoints
+from explorer.architectures import Network
+from explorer.datasets.shapes import Drawn
+from explorer.experiments.agreement import images_for
+from explorer.experiments.loss_surface import Surface, SurfaceSettings, measure, sentences, stored
+from explorer.machine import cores
+
+ROUNDS, COUNT, POINTS, MOST = 5, 512, 5, 1.25
+NETWORKS = ("shapes-resnet-20", "shapes-plain-56", "shapes-resnet-56")
+TWINS = ("shapes-plain-56", "shapes-resnet-56")
+_BATCH = 100
+
+
+def surface_rows(rounds: int = ROUNDS, count: int = COUNT, points: int = POINTS) -> list[Row]:
+    """Of each network and both kinds of statistics: a surface over its passes at the best forward throughput, that of
+    one Python thread a core in batches of 100."""
+    return [row for name in NETWORKS for row in _rows(name, rounds, count, points)]
+
+
+def _rows(name: str, rounds: int, count: int, points: int) -> Iterator[Row]:
+    checkpoint = checkpoints.load_pretrained(name)
+    asked = SurfaceSettings(points=points, n=count, splits=("train",), directions=0)
+    images = stored.images(Drawn.read(checkpoint.data), asked)
+    inputs = images_for(checkpoint, images["train"].images)
+    kinds = [replace(asked, statistics=kind) for kind in stored.STATISTICS]
+
+    def seconds(settings: SurfaceSettings) -> float:
+        started = time.perf_counter()
+        for _ in measure(checkpoint, images, checkpoint.class_names, settings):
+            pass
+        return time.perf_counter() - started
+
+    _forward(checkpoint.network, inputs, 1)
+    bare: list[float] = []
+    taken: dict[str, list[float]] = {each.statistics: [] for each in kinds}
+    for _ in range(rounds):
+        bare.append(_forward(checkpoint.network, inputs, points))
+        for each in kinds:
+            taken[each.statistics].append(seconds(each))
+    for kind, times in taken.items():
+        shares = [one / other for one, other in zip(times, bare, strict=True)]
+        spread = f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
+        speed = f"{points * count / statistics.median(bare):,.0f} images/s on {cores()} cores"
+        measured = f"{spread}; {statistics.median(times):.1f} s, passes at {speed}"
+        figure = f"Loss surface of {checkpoint.spec.name}, {points} points, {count} images, {kind}, times its passes"
+        yield Row(figure, measured, rounds, at_most(statistics.median(shares), MOST))
+
+
+def _forward(network: Network, images: torch.Tensor, times: int) -> float:
+    """The seconds of so many passes of all images through the network as it stands, one thread of Python a core."""
+    parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)] * times
+
+    def one(part: torch.Tensor) -> None:
+        with torch.inference_mode():
+            network(part)
+
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        started = time.perf_counter()
+        list(pool.map(one, parts))
+        passed = time.perf_counter() - started
+    torch.set_num_threads(before)
+    return passed
+
+
+def surface_lines() -> Iterator[str]:
+    """What the loss surfaces of plain-56 and ResNet-56 say, frozen and recomputed, of those that ship with the app."""
+    yield "# Loss surfaces of plain-56 and ResNet-56"
+    for dimensions in stored.USUAL:
+        shown = [*_usual(dimensions)]
+        settings = shown[0][1].asked
+        yield ""
+        yield f"## {'Along one direction' if dimensions == 1 else 'Over two directions'}"
+        yield ""
+        yield (
+            f"{settings.points} points a side from {-settings.reach:g} to {settings.reach:g}, filter-normalised, seed "
+            f"{settings.seed}, n = {settings.n} training images and {settings.n} test images; the numbers are of the "
+            "training images."
+        )
+        yield ""
+        yield f"| {' | '.join(sentences.COLUMNS)} |"
+        yield "|---" * len(sentences.COLUMNS) + "|"
+        for name, found in shown:
+            yield f"| {' | '.join(sentences.cells(name, found, 10))} |"
+        yield ""
+        for kind in stored.STATISTICS:
+            alike = [(name, found) for name, found in shown if found.asked.statistics == kind]
+            if said := sentences.comparison([name for name, _ in alike], [found for _, found in alike]):
+                yield f"- {said}"
+        if dimensions == 1:
+            yield ""
+            yield "Loss on the training images at steps along the direction:"
+            yield ""
+            places = range(0, settings.points, 5)
+            yield f"| network | statistics | {' | '.join(f'{settings.grid[0][at]:+.2f}' for at in places)} |"
+            yield "|---" * (2 + len(places)) + "|"
+            for name, found in shown:
+                losses = " | ".join(f"{found.losses[0, 0, at]:.3g}" for at in places)
+                yield f"| {name} | {found.asked.statistics} | {losses} |"
+    yield ""
+    written = "Written by `python -m benchmarks surfaces --write`"
+    yield f"One training each, one seed of the directions. {written}. {machine()}."
+
+
+def _usual(dimensions: int) -> Iterator[tuple[str, Surface]]:
+    for kind in stored.STATISTICS:
+        for name in TWINS:
+            checkpoint = checkpoints.load_pretrained(name)
+            drawn = Drawn.read(checkpoint.data)
+            settings = stored.usual(dimensions, statistics=kind)
+            key = stored.key(checkpoints.digest(checkpoint), drawn.name, settings)
+            if (found := stored.load(key)) is None:
+                *_, last = measure(checkpoint, stored.images(drawn, settings), drawn.classes, settings)
+                found = last.surface
+                stored.store(key, found)
+            yield name, found

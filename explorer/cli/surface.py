@@ -1,0 +1,266 @@
+"""`surface`: the loss around trained networks, along one direction of their weights or over two."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explorer import checkpoints
+from explorer.cli import CommandResult, inputs
+from explorer.cli.experiments import REPORT_EVERY
+from explorer.cli.formatting import notes_block, table
+from explorer.datasets import shapes
+from explorer.experiments import loss_surface
+from explorer.experiments.loss_surface import Surface, SurfaceSettings, sentences, stored
+from explorer.experiments.loss_surface.curvature import ratio
+from explorer.experiments.loss_surface.measurement import check_statistics
+from explorer.experiments.loss_surface.placed import norms
+from explorer.experiments.measurement import MOST_NETWORKS, content_of
+from explorer.files import csv_text, npz, write_atomically
+from explorer.training import training_speed
+
+FILES = (".csv", ".npz")
+
+
+def surface_arguments(parser: argparse.ArgumentParser) -> None:
+    usual = {dimensions: stored.USUAL[dimensions] for dimensions in (1, 2)}
+    parser.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help=f"up to {MOST_NETWORKS} networks, such as twins: pretrained ones or files",
+    )
+    parser.add_argument("--dimensions", type=int, choices=(1, 2), default=1, help="directions (default: 1)")
+    parser.add_argument(
+        "--points",
+        type=int,
+        metavar="N",
+        help=f"on each direction, odd (default: {usual[1].points}, over two directions {usual[2].points})",
+    )
+    parser.add_argument(
+        "--range", type=float, dest="reach", metavar="X", help="from -X to X (default: 1, of raw directions 0.05)"
+    )
+    parser.add_argument(
+        "--count",
+        type=int,
+        metavar="N",
+        help=f"images of each split (default: {usual[1].n}, over two directions {usual[2].n})",
+    )
+    parser.add_argument("--split", choices=("train", "test", "both"), default="both", help="images (default: both)")
+    parser.add_argument(
+        "--normalisation", choices=("filter", "none"), default="filter",
+        help="filter: each filter of a direction has the norm of the network's; none: raw (default: filter)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--move", choices=("kernels", "all"), default="kernels",
+        help="kernels: biases and BatchNorm's weights stay; all: they move along themselves (default: kernels)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batchnorm", choices=("frozen", "recomputed", "both"), default="frozen",
+        help="statistics: those of the training, or of the images at every point (default: frozen)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the directions (default: 0)")
+    parser.add_argument(
+        "--sharpness", type=int, metavar="K", help="random directions of the mean increase; 0 for none (default: 10)"
+    )
+    parser.add_argument("--radius", type=float, metavar="R", help="of that increase (default: 0.1)")
+    parser.add_argument(
+        "--curvature", type=int, metavar="K",
+        help="places a side for the Hessian's extreme eigenvalues, 1 for the centre, 0 for none (default: 1, over two "
+        "directions 0)",
+    )  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", action="append", default=[], help="write a .csv or .npz (repeatable)")
+    parser.add_argument("--again", action="store_true", help="measure anew what is kept from an earlier time")
+    inputs.add_labelled_images(parser)
+    inputs.add_threads(parser)
+
+
+def measure_surface(arguments: argparse.Namespace) -> CommandResult:
+    """Measure the loss around networks along random directions, with BatchNorm frozen or recomputed."""
+    if len(arguments.names) > MOST_NETWORKS:
+        raise ValueError(f"{len(arguments.names)} networks are too many at once; {MOST_NETWORKS} is the most.")
+    files = [Path(file) for file in arguments.out]
+    for file in files:
+        if file.suffix not in FILES or not file.parent.is_dir():
+            raise ValueError(f"`--out` must name a .csv or .npz file in a folder that is there, received `{file}`.")
+    kinds = stored.STATISTICS if arguments.batchnorm == "both" else (arguments.batchnorm,)
+    settings = _settings(arguments)
+    asked = [_Asked(name, arguments, settings) for name in arguments.names]
+    wanted = [(each, replace(settings, statistics=kind)) for kind in kinds for each in asked]
+    for each, own in wanted:
+        check_statistics(each.checkpoint.spec, own, bool(norms(each.checkpoint.network)))
+    missing = [(each, own) for each, own in wanted if arguments.again or not each.stored(own)]
+    if missing:
+        expected = loss_surface.cost([(each.checkpoint.spec, own) for each, own in missing], training_speed())
+        expected.check()
+        print(expected.sentence, file=sys.stderr, flush=True)
+    results = [(each, own, *each.measured(own, arguments)) for each, own in wanted]
+    document, lines = _shown(results, kinds)
+    for file in files:
+        write_atomically(file, _content(file, results))
+    return document, lines
+
+
+class _Asked:
+    """A network, its images and the key of its results."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace, settings: SurfaceSettings) -> None:
+        self.name = name
+        checkpoint = inputs.checkpoint(name)
+        drawn = shapes.named(checkpoint.data) if arguments.data is None else None
+        if drawn is not None and (drawn.size, drawn.size) == checkpoint.spec.input_shape[1:]:
+            self.data, self.class_names, self.checkpoint = drawn.name, drawn.classes, checkpoint
+            self.images, self.notes = stored.images(drawn, settings), list(shapes.NOTES)
+            self.content = drawn.name
+            return
+        found = {
+            split: inputs.labelled_images(checkpoint, arguments, split) for split in settings.splits
+        }  # fmt: skip
+        first = found[settings.splits[0]]
+        self.data, self.class_names, self.checkpoint = first.data, first.class_names, first.checkpoint
+        self.images = {split: stored.taken(each.split, settings.n) for split, each in found.items()}
+        self.notes = list(first.notes)
+        self.content = "/".join(content_of(each, first.class_names) for each in self.images.values())
+
+    def key(self, settings: SurfaceSettings) -> str:
+        return stored.key(checkpoints.digest(self.checkpoint), self.content, settings)
+
+    def stored(self, settings: SurfaceSettings) -> Surface | None:
+        return stored.load(self.key(settings))
+
+    def measured(self, settings: SurfaceSettings, arguments: argparse.Namespace) -> tuple[Surface, float]:
+        """The surface, and the seconds that it took; 0 for a kept one."""
+        if not arguments.again and (known := self.stored(settings)):
+            return known, 0.0
+        started = shown = time.monotonic()
+        steps = loss_surface.measure(
+            self.checkpoint, self.images, self.class_names, settings, threads=arguments.threads
+        )  # fmt: skip
+        with closing(steps):
+            for step in steps:
+                now = time.monotonic()
+                if now - shown > REPORT_EVERY and step.share < 1:
+                    shown = now
+                    left = round((now - started) * (1 - step.share) / max(step.share, 1e-3))
+                    told = f"{self.name}, {settings.statistics}: {step.share:4.0%}  {left // 60}:{left % 60:02} left"
+                    print(told, file=sys.stderr, flush=True)
+        stored.store(self.key(settings), step.surface)
+        return step.surface, time.monotonic() - started
+
+
+def _settings(arguments: argparse.Namespace) -> SurfaceSettings:
+    splits = ("train", "test") if arguments.split == "both" else (arguments.split,)
+    return stored.usual(
+        arguments.dimensions,
+        arguments.normalisation,
+        points=arguments.points,
+        reach=arguments.reach,
+        n=arguments.count,
+        moved=arguments.move,
+        seed=arguments.seed,
+        splits=splits,
+        directions=arguments.sharpness,
+        radius=arguments.radius,
+        curvature=arguments.curvature,
+    )
+
+
+_Result = tuple[_Asked, SurfaceSettings, Surface, float]
+
+
+def _shown(results: Sequence[_Result], kinds: Sequence[str]) -> CommandResult:
+    documents: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for each, settings, found, seconds in results:
+        classes = each.checkpoint.spec.classes
+        text = sentences.finding(each.name, found, classes)
+        documents.append(_document(each, settings, found, seconds, text))
+        lines += [text]
+    compared = [
+        sentences.comparison([each.name for each, *_ in of_kind], [found for _, _, found, _ in of_kind])
+        for kind in kinds
+        if (of_kind := [result for result in results if result[1].statistics == kind])
+    ]
+    cells = [sentences.cells(each.name, found, each.checkpoint.spec.classes) for each, _, found, _ in results]
+    settings = results[0][1]
+    heading = (
+        f"{settings.dimensions}-D surface, {settings.points} points a side, ±{settings.reach:g}, {settings.n} images "
+        f"of each of {' and '.join(settings.splits)}, seed {settings.seed}, directions {settings.normalisation}"
+    )
+    notes = list(dict.fromkeys(note for each, *_ in results for note in each.notes))
+    assumed = [note for each, *_ in results for note in inputs.assumptions(each.checkpoint)]
+    lines = [heading, "", *table(sentences.COLUMNS, cells), "", *lines, *filter(None, compared), ""]
+    lines += [*sentences.DEFINITIONS, *notes_block(list(dict.fromkeys([*notes, *assumed])))]
+    document = {
+        "settings": settings.to_dict() | {"statistics": list(kinds)},
+        "surfaces": documents,
+        "comparison": [each for each in compared if each],
+        "definitions": list(sentences.DEFINITIONS),
+        "limits": list(sentences.LIMITS),
+        "notes": notes,
+    }
+    return document, lines
+
+
+def _document(
+    each: _Asked, settings: SurfaceSettings, found: Surface, seconds: float, text: str
+) -> dict[str, Any]:  # fmt: skip
+    around = sentences.sharpness(found)
+    return {
+        "network": each.name,
+        "data": each.data,
+        "statistics": settings.statistics,
+        "n": dict(zip(found.splits, found.counts, strict=True)),
+        "seconds": round(seconds, 2),
+        "kept": seconds == 0.0,
+        "x": found.xs.tolist(),
+        "y": found.ys.tolist() if settings.dimensions == 2 else None,
+        "loss": _by_split(found, found.losses),
+        "error": _by_split(found, found.errors),
+        "centre": {
+            split: {"loss": float(loss), "error": float(error)}
+            for split, (loss, error) in zip(found.splits, found.centre, strict=True)
+        },
+        "not_finite": found.missing,
+        "sharpness": None
+        if around is None
+        else {"radius": settings.radius, "increase": around.value}
+        | {"low": around.low, "high": around.high, "n": around.n},
+        "largest_relative_increase": sentences.keskar(found),
+        "below_guessing": sentences.below_guessing(found, each.checkpoint.spec.classes),
+        "curvature": [
+            {
+                "x": x, "y": y, "smallest": smallest, "largest": largest, "ratio": ratio(smallest, largest),
+                "smallest_error": below, "largest_error": above, "products": int(products),
+            }
+            for x, y, smallest, largest, below, above, products in found.curvature.tolist()
+        ],
+        "path": found.path.tolist(),
+        "finding": text,
+        "assumed": inputs.assumptions(each.checkpoint),
+    }  # fmt: skip
+
+
+def _by_split(found: Surface, values: np.ndarray) -> dict[str, Any]:
+    """Rows along the second direction; one list along a single one."""
+    rows = values if len(found.ys) > 1 else values[:, 0]
+    return {split: each.tolist() for split, each in zip(found.splits, rows, strict=True)}
+
+
+def _content(file: Path, results: Sequence[_Result]) -> bytes:
+    if file.suffix == ".csv":
+        lines: list[Sequence[object]] = [sentences.header(results[0][2])]
+        lines += [row for each, _, found, _ in results for row in sentences.rows(each.name, found)]
+        return csv_text(lines).encode("utf-8", "replace")
+    arrays = {}
+    for each, settings, found, _ in results:
+        stem = f"{Path(each.name).stem}/{settings.statistics}"
+        for name in ("xs", "ys", "losses", "errors", "measured", "centre", "increases", "curvature", "path"):
+            arrays[f"{stem}/{name}"] = getattr(found, name)
+    return npz(arrays)

@@ -1,0 +1,88 @@
+"""What a surface takes, in passes, seconds and memory, and why it is refused where that is too much."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from explorer.architectures import ArchitectureSpec, describe
+from explorer.experiments.loss_surface.curvature import ITERATIONS, product_passes
+from explorer.experiments.loss_surface.measurement import batch_size
+from explorer.experiments.loss_surface.settings import SurfaceSettings
+from explorer.machine import cores
+from explorer.runs.execution import free_memory
+
+MOST_HOURS = 24.0
+FORWARD = 3.5  # times as many passes as a training makes, which also goes back
+_FLOAT = 4  # bytes
+_LIVE = 4  # outputs of the largest size that a pass holds at once: a block's input and its branch
+_CURVED_TIMES = 6  # activations of one pass that a Hessian-vector product keeps, at most
+
+Asked = Sequence[tuple[ArchitectureSpec, SurfaceSettings]]
+
+
+@dataclass(frozen=True)
+class SurfaceCost:
+    """Passes of one image through all networks, and the seconds and bytes of memory that they take."""
+
+    passes: float
+    seconds: float
+    memory: int
+    images_at_once: int
+
+    @property
+    def sentence(self) -> str:
+        length = f"{self.seconds / 3600:.1f} h" if self.seconds >= 5400 else f"{max(1.0, self.seconds):,.0f} s"
+        return f"{self.passes:,.0f} passes of one image, about {length} here."
+
+    def check(self) -> None:
+        """Raises ValueError, with the numbers, for more than this machine has."""
+        if self.seconds > MOST_HOURS * 3600:
+            raise ValueError(
+                f"this surface would take {self.passes:,.0f} passes of one image, about {self.seconds / 3600:,.0f} h "
+                f"here; {MOST_HOURS:g} h is the most. Take fewer points or images."
+            )
+        try:
+            free = free_memory()
+        except OSError:
+            return  # no Linux
+        if self.memory > free:
+            raise ValueError(
+                f"this surface would need {self.memory / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free. "
+                f"Take fewer than {self.images_at_once} images, or frozen statistics."
+            )
+
+
+def passes(settings: SurfaceSettings) -> float:
+    """Of one image through one network. With recomputed statistics the pass of the first split in training mode, which
+    finds them, is the one that gives its loss, so no pass is added."""
+    found = float(settings.places * settings.n * len(settings.splits))
+    found += 2 * settings.directions * settings.n
+    return found + settings.curvature_places * ITERATIONS * product_passes(min(settings.curvature_images, settings.n))
+
+
+def cost(asked: Asked, macs_a_second: float) -> SurfaceCost:
+    """Of these networks one after the other, where a training makes so many multiply-accumulates forward a second."""
+    seconds = sum(passes(settings) * describe(spec).macs for spec, settings in asked) / (FORWARD * macs_a_second)
+    return SurfaceCost(
+        sum(passes(settings) for _, settings in asked),
+        seconds,
+        max((memory(spec, settings) for spec, settings in asked), default=0),
+        max((settings.n for _, settings in asked), default=0),
+    )
+
+
+def memory(spec: ArchitectureSpec, settings: SurfaceSettings) -> int:
+    """About how many bytes the measurement of one network holds at once, beside torch itself."""
+    described = describe(spec)
+    largest = max(math.prod(layer.output_shape) for layer in described.layers)
+    threads = cores()
+    at_once = settings.n if settings.statistics == "recomputed" else batch_size(spec)
+    images = len(settings.splits) * settings.n * math.prod(spec.input_shape) * _FLOAT
+    activations = threads * at_once * _LIVE * largest * _FLOAT
+    weights = (2 * threads + settings.dimensions + 2) * described.parameters * _FLOAT
+    if settings.curvature:
+        of_batch = min(settings.curvature_images, settings.n)
+        of_batch = of_batch if settings.statistics == "recomputed" else min(of_batch, 16)
+        activations = max(activations, threads * of_batch * _CURVED_TIMES * described.activation_bytes)
+        weights += threads * (ITERATIONS + 4) * described.parameters * _FLOAT
+    return images + activations + weights

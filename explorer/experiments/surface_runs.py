@@ -1,0 +1,431 @@
+"""`SurfaceRun`: loss surfaces measured by a process of their own, which outlives the page.
+
+The folder holds all that the process needs, so it reads no other data. Surfaces wait for each other: each one takes all
+cores. A waiting process imports neither torch nor numpy.
+
+One file: the folder and the process that fills it agree on its files.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from explorer.errors import user_message
+from explorer.files import npz, write_atomically
+from explorer.machine import give_way
+from explorer.runs import ID, OWNER, data_folder
+from explorer.runs.locks import THERE, inherited, is_held, take, try_lock, wait_for_lock
+from explorer.runs.queue import MALLOC_ENV
+
+if TYPE_CHECKING:
+    from explorer.checkpoints import Checkpoint
+    from explorer.datasets import Split
+    from explorer.experiments.loss_surface import Surface, SurfaceSettings
+
+LOCK_FD_ENV = "EXPLORER_SURFACE_LOCK"
+"""Environment variable that tells a surface's process which descriptor is its lock."""
+MOST_ALIVE = 10  # waiting or measuring
+POLL_S = 0.3
+KEEP_S = 2.0  # between two times that the process keeps what it has
+STOP_GRACE_S = 10.0  # after that the process ends as it stands
+DISK_RESERVE = 2**27  # bytes that must be free to begin
+
+SurfaceState = Literal["new", "waiting", "measuring", "finished", "stopped", "failed", "interrupted"]
+RESUMABLE = ("stopped", "failed", "interrupted")
+_DAMAGED = "this surface is damaged; start a new one."
+
+
+@dataclass(frozen=True, eq=False)
+class AskedSurface:
+    """One surface of a run: the number of its network, its settings, and the key of the kept result, "" for none."""
+
+    network: int
+    settings: "SurfaceSettings"
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """A network of a run as the page shows it. `run` and `file` name the training whose weights were kept."""
+
+    title: str
+    name: str
+    shortcut: str
+    classes: int
+    run: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceProgress:
+    """The state of a run, the share that is done, why it ended early, and what is known of each of its surfaces."""
+
+    state: SurfaceState
+    share: float
+    message: str
+    surfaces: "tuple[Surface | None, ...]"
+
+
+@dataclass(frozen=True)
+class SurfaceRun:
+    """One run: a folder with these files. Its id, 128 random bits, gives access to it."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def request_file(self) -> Path:
+        return self.folder / "request.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that measures."""
+        return self.folder / "lock"
+
+    @property
+    def stop_mark(self) -> Path:
+        return self.folder / "stop"
+
+    @property
+    def progress_file(self) -> Path:
+        """{"share": 0..1} once its turn has come."""
+        return self.folder / "progress.json"
+
+    @property
+    def end_file(self) -> Path:
+        """{"outcome", "message"} of the last process."""
+        return self.folder / "end.json"
+
+    def network_file(self, number: int) -> Path:
+        return self.folder / f"network-{number}.safetensors"
+
+    def images_file(self, split: str) -> Path:
+        return self.folder / f"images-{split}.npz"
+
+    def surface_file(self, number: int) -> Path:
+        return self.folder / f"surface-{number}.npz"
+
+    def request(self) -> dict[str, Any]:
+        """Raises ValueError where it is damaged."""
+        try:
+            values = json.loads(self.request_file.read_text(encoding="utf-8"))
+            if {"title", "source", "owner", "created", "class_names", "networks", "surfaces"} <= {*values}:
+                return dict(values)
+        except (OSError, ValueError, TypeError, RecursionError):
+            pass
+        raise ValueError(_DAMAGED)
+
+    @property
+    def owner(self) -> str:
+        return str(self.request()["owner"])
+
+    def networks(self) -> tuple[NetworkFacts, ...]:
+        """Raises ValueError where they are damaged."""
+        try:
+            return tuple(NetworkFacts(**values) for values in self.request()["networks"])
+        except TypeError:
+            raise ValueError(_DAMAGED) from None
+
+    def surfaces(self) -> tuple[AskedSurface, ...]:
+        """Raises ValueError where they are damaged."""
+        from explorer.experiments.loss_surface import SurfaceSettings
+
+        try:
+            return tuple(
+                AskedSurface(int(each["network"]), SurfaceSettings.from_dict(each["settings"]), str(each["key"]))
+                for each in self.request()["surfaces"]
+            )
+        except (TypeError, KeyError):
+            raise ValueError(_DAMAGED) from None
+
+
+def surfaces_folder() -> Path:
+    return data_folder() / "surfaces"
+
+
+def find(surface_id: str) -> SurfaceRun | None:
+    """The run of that id, or None; a text that is no id never becomes a path."""
+    if not ID.fullmatch(surface_id):
+        return None
+    run = SurfaceRun(surfaces_folder() / surface_id)
+    return run if run.request_file.is_file() else None
+
+
+def list_surfaces(owner: str) -> list[SurfaceRun]:
+    """Those of that owner that are not damaged, the newest first."""
+    found: list[tuple[float, SurfaceRun]] = []
+    for run in _all():
+        with suppress(ValueError, TypeError):
+            request = run.request()
+            if OWNER.fullmatch(owner) and request["owner"] == owner:
+                found.append((float(request["created"]), run))
+    return [run for _, run in sorted(found, key=lambda entry: -entry[0])]
+
+
+def _all() -> list[SurfaceRun]:
+    folder = surfaces_folder()
+    found = (find(path.name) for path in folder.iterdir()) if folder.is_dir() else iter(())
+    return [run for run in found if run is not None]
+
+
+def create(
+    title: str,
+    source: str,
+    networks: "Sequence[tuple[NetworkFacts, Checkpoint]]",
+    images: "Mapping[str, Split]",
+    class_names: Sequence[str],
+    surfaces: Sequence[AskedSurface],
+    owner: str = "",
+) -> SurfaceRun:
+    """Writes the run with its networks and images; nothing starts yet. `source` says in a sentence what was measured.
+
+    Raises ValueError where the disk is full.
+    """
+    from explorer import checkpoints
+
+    run = SurfaceRun(surfaces_folder() / secrets.token_hex(16))
+    values = {
+        "title": title,
+        "source": source,
+        "owner": owner,
+        "created": time.time(),
+        "class_names": list(class_names),
+        "networks": [vars(facts) for facts, _ in networks],
+        "surfaces": [
+            {"network": each.network, "settings": each.settings.to_dict(), "key": each.key} for each in surfaces
+        ],
+    }
+    try:
+        # Closed to the other accounts of this machine: the id gives access to it.
+        surfaces_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        run.folder.mkdir(mode=0o700)
+        for number, (_, checkpoint) in enumerate(networks):
+            checkpoints.save(checkpoint, run.network_file(number))
+        for name, split in images.items():
+            write_atomically(run.images_file(name), npz({"images": split.images, "labels": split.labels}))
+        write_atomically(run.request_file, json.dumps(values).encode())
+    except OSError as error:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise ValueError(f"the surface cannot be kept ({error.strerror}); free some space on the disk.") from None
+    return run
+
+
+def start(run: SurfaceRun) -> None:
+    """Starts the run's process, which goes on from what is known; one that goes on already is let alone.
+
+    Raises ValueError where it cannot start.
+    """
+    if not THERE:
+        raise ValueError("surfaces in the browser need Linux or macOS; `python -m explorer surface` works here too.")
+    run.request()  # raises ValueError where it is damaged
+    try:
+        if shutil.disk_usage(data_folder()).free < DISK_RESERVE:
+            raise ValueError("the disk is full; free some space and start the surface again.")
+        with _guard():
+            if sum(is_held(other.lock) for other in _all()) >= MOST_ALIVE:
+                raise ValueError(f"{MOST_ALIVE} surfaces wait already; try again when one has ended.")
+            run.stop_mark.unlink(missing_ok=True)
+            descriptor = take(run.lock)
+            if descriptor is None:
+                return
+            try:
+                run.end_file.unlink(missing_ok=True)
+                run.progress_file.unlink(missing_ok=True)
+                with run.folder.joinpath("log.txt").open("ab") as output:
+                    process = subprocess.Popen(
+                        [sys.executable, "-m", "explorer", "surface", str(run.folder)],
+                        cwd=Path(__file__).resolve().parents[2],
+                        env={**MALLOC_ENV, **os.environ, LOCK_FD_ENV: str(descriptor)}
+                        | {"EXPLORER_DATA": str(data_folder())},
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        pass_fds=[descriptor],
+                        start_new_session=True,  # a closed terminal or Ctrl-C ends the app and not the surface
+                    )
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise ValueError(f"the surface cannot start ({error.strerror}); free some space on the disk.") from None
+    threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until awaited
+
+
+def stop(run: SurfaceRun) -> None:
+    """Asks the run to stop; it does so within seconds, keeps what it has, and can be started again."""
+    with suppress(FileNotFoundError):
+        run.stop_mark.touch()
+
+
+def delete(run: SurfaceRun) -> None:
+    """Removes the run and its surfaces. Raises ValueError while it waits or measures."""
+    with _guard():
+        if is_held(run.lock):
+            raise ValueError("the surface is still being measured; stop it first.")
+        shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def progress(run: SurfaceRun) -> SurfaceProgress:
+    """Raises ValueError where the run is damaged."""
+    alive = is_held(run.lock)  # first: what its last moment wrote is then read too
+    known = tuple(load(run, number) for number in range(len(run.surfaces())))
+    share, end = 0.0, {}
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        share = float(json.loads(run.progress_file.read_text())["share"])
+    with suppress(OSError, ValueError):
+        end = json.loads(run.end_file.read_text(encoding="utf-8"))
+    state: SurfaceState
+    if alive:
+        state = "measuring" if run.progress_file.exists() else "waiting"
+    elif not end:
+        state = "interrupted" if run.lock.exists() else "new"
+    else:
+        state = end["outcome"] if end.get("outcome") in ("finished", "stopped", "failed") else "interrupted"
+    return SurfaceProgress(state, 1.0 if state == "finished" else share, str(end.get("message", "")), known)
+
+
+def load(run: SurfaceRun, number: int) -> "Surface | None":
+    """What is known of that surface."""
+    import io
+
+    import numpy as np
+
+    from explorer import stored_results
+    from explorer.experiments.loss_surface import Surface
+
+    try:
+        with np.load(io.BytesIO(run.surface_file(number).read_bytes())) as file:
+            return stored_results.unpack(Surface, {name: file[name] for name in file.files})
+    except Exception:  # missing, or damaged in one of many ways
+        return None
+
+
+# --- the process ------------------------------------------------------------------------------------------------------
+
+
+def run_process(run: SurfaceRun) -> int:
+    """Waits for the run's turn and measures it: 0 where it ended as asked, 1 where it failed, 2 where another process
+    holds it."""
+    descriptor = inherited(run.lock, LOCK_FD_ENV)
+    if descriptor is None:
+        descriptor = take(run.lock)
+    if descriptor is None:
+        print("explorer: this surface is being measured already, in another process.", file=sys.stderr)
+        return 2
+    give_way()  # before torch starts threads, which inherit it
+    ended = threading.Lock()
+    threading.Thread(target=_stop_in_time, args=(run, ended), daemon=True).start()
+    try:
+        with _turn(run) as has_come:
+            outcome = _measure(run) if has_come else "stopped"
+        _end(run, ended, outcome)
+    except Exception as error:
+        message = "The memory was not enough. Take fewer images." if _is_memory(error) else user_message(error)
+        _end(run, ended, "failed", message)
+        return 1
+    finally:
+        os.close(descriptor)
+    return 0
+
+
+def _measure(run: SurfaceRun) -> str:
+    _keep_share(run, 0.0)
+    import numpy as np
+
+    from explorer import checkpoints, stored_results
+    from explorer.datasets import Split
+    from explorer.experiments.loss_surface import cost, measure, stored
+    from explorer.experiments.loss_surface.cost import passes
+
+    request, asked, facts = run.request(), run.surfaces(), run.networks()
+    loaded = [checkpoints.load(run.network_file(number)) for number in range(len(facts))]
+    splits: dict[str, Split] = {}
+    for name in asked[0].settings.splits:
+        with np.load(run.images_file(name)) as file:
+            splits[name] = Split(file["images"], file["labels"])
+    cost([(loaded[each.network].spec, each.settings) for each in asked], 1e12).check()  # the memory that is free now
+    snapshots = [stored.snapshots_of(each.run, each.file) for each in facts]
+    spans = stored.shared_span(loaded, snapshots, asked[0].settings)
+    sizes = [passes(each.settings) for each in asked]
+    for number, each in enumerate(asked):
+        known = load(run, number)
+        if known is not None and known.is_complete:
+            continue
+        before, kept_at = sum(sizes[:number]), 0.0
+        steps = measure(
+            loaded[each.network], splits, request["class_names"], each.settings,
+            snapshots=snapshots[each.network], span=spans, known=known,
+        )  # fmt: skip
+        with closing(steps):
+            for step in steps:
+                stopping = run.stop_mark.exists()
+                if stopping or step.share == 1 or time.monotonic() - kept_at > KEEP_S:
+                    kept_at = time.monotonic()
+                    write_atomically(run.surface_file(number), npz(stored_results.pack(step.surface)))
+                    _keep_share(run, (before + step.share * sizes[number]) / sum(sizes))
+                if stopping and step.share < 1:
+                    return "stopped"
+        if each.key:
+            stored.store(each.key, step.surface)
+    for number in range(len(facts)):
+        run.network_file(number).unlink(missing_ok=True)  # a finished run needs none of them
+    return "finished"
+
+
+def _keep_share(run: SurfaceRun, share: float) -> None:
+    write_atomically(run.progress_file, json.dumps({"share": share}).encode())
+
+
+def _end(run: SurfaceRun, ended: threading.Lock, outcome: str, message: str = "") -> None:
+    """Writes how it ended, once; on a full disk nothing: the run is "interrupted" then."""
+    if ended.acquire(blocking=False):
+        with suppress(OSError):
+            write_atomically(run.end_file, json.dumps({"outcome": outcome, "message": message}).encode())
+
+
+def _stop_in_time(run: SurfaceRun, ended: threading.Lock) -> None:
+    """Ends the process where a part outlasts the grace of a stop; what was kept last stays."""
+    while not run.stop_mark.exists():
+        time.sleep(POLL_S)
+        if ended.locked():
+            return
+    time.sleep(STOP_GRACE_S)
+    if not ended.locked():
+        _end(run, ended, "stopped")
+        os._exit(0)
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("not enough memory", "can't allocate memory", "bad_alloc", "out of memory")
+    )
+
+
+@contextmanager
+def _turn(run: SurfaceRun) -> Iterator[bool]:
+    """True once no other surface of this server is measured; False where the run is stopped first."""
+    with (surfaces_folder() / ".turn").open("ab") as file:
+        while not (has_come := try_lock(file.fileno())) and not run.stop_mark.exists():
+            time.sleep(POLL_S)
+        yield has_come and not run.stop_mark.exists()
+
+
+@contextmanager
+def _guard() -> Iterator[None]:
+    """One process at a time decides whether a run starts or goes."""
+    surfaces_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (surfaces_folder() / ".guard").open("ab") as file:
+        wait_for_lock(file.fileno())
+        yield
