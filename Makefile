@@ -34,7 +34,7 @@ style: $(VENV)/.installed-dev node_modules/.installed
 	$(NODE) node_modules/.bin/tsc
 
 docs: $(VENV)/.installed-dev ## build the documentation as a site into site/, with warnings as errors
-	$(PYTHON) -m sphinx -b html -W --keep-going -q docs site
+	$(PYTHON) -m sphinx -b html -E -W --keep-going -q docs site
 	@echo "Open site/index.html in a browser."
 
 bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and write docs/bench.md

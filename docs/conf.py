@@ -155,5 +155,12 @@ def setup(app: Sphinx) -> None:
     def docstring(_: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
         lines[:] = as_restructured(lines)
 
+    def signature(
+        _: Sphinx, what: str, name: str, value: object, options: object, written: str | None, returned: str | None
+    ) -> tuple[str | None, str | None]:
+        """The default of a field that a function makes has no name, and its whole signature would be unreadable."""
+        return written and written.replace("<factory>", "..."), returned
+
     app.connect("source-read", read)
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", docstring)

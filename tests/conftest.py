@@ -52,6 +52,7 @@ HALF = [f"{BROWSER}test_{name}.py" for name in "overview compare form gradients 
 LONG = """
     ray_engine runs studies load promises build forecasts downloadable weights_import main torchvision_models
     architectures docs training weights_import_files compare gradient_flow layering hostile_zips difficulty
+    code_blocks package site
 """.split()
 
 
