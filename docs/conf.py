@@ -72,7 +72,7 @@ FROM_THE_ROOT = {
 }
 # Below which page the others stand, in this order. The tables of benchmarks follow `measurements` by themselves.
 BELOW: dict[str, list[str]] = {
-    "index": ["install", "guide", "recipes", "reference", "measurements", "scale", "security", "project"],
+    "index": ["install", "deploy", "guide", "recipes", "reference", "measurements", "scale", "security", "project"],
     "guide": [f"guide/{name}" for name in
               ("explore", "build", "compare", "gradients", "models", "experiments", "class", "bar", "take-home",
                "terminal", "data")],

@@ -52,8 +52,11 @@ DIALS: dict[DialField, Dial] = {
 
 @navigation.error_boundary()  # a fragment runs alone too, and its errors do not reach the boundary of the page
 def follow(run: Run, request: Request, mine: bool) -> None:
-    """The dials of a run that goes on: a fragment of its own, so that the charts stay as they are."""
+    """The dials of a run, and how they were turned: a fragment of its own, so that the charts stay as they are."""
     status = runs.status(run)
+    if status.state not in ("queued", "running"):
+        _show_turned(run, status)
+        return
     changes, at = changes_of(status.log), reached(status.log)
     turned = [change for change in changes if change.step <= at]
     if mine:
@@ -83,7 +86,7 @@ def follow(run: Run, request: Request, mine: bool) -> None:
         st.caption(f"The run was resumed and repeats its changes: {steps}.")
 
 
-def show_turned(run: Run, status: Status) -> None:
+def _show_turned(run: Run, status: Status) -> None:
     """The dials that were turned in a run that has ended, and what came too late."""
     turned = [change for change in changes_of(status.log) if change.step <= reached(status.log)]
     _history(turned)

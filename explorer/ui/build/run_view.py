@@ -50,15 +50,15 @@ def show_run(state: BuildState, run_id: str) -> None:
     st.header(as_text(title) if title else names, anchor=False)
     st.caption((f"{names} · " if title else "") + _settings(request))
     _buttons(state, run, request, status)
-    if status.state == "finished":
-        _result(run, status.log)
+    # In a container, so that both fragments keep their places, by which Streamlit knows them, when the run ends: the
+    # browser may ask for one of them once more just then.
+    with st.container():
+        if status.state == "finished":
+            _result(run, status.log)
     goes_on = _goes_on(status)
-    if goes_on:
-        mine = request.owner == client.owner()
-        st.fragment(dials.follow, run_every=POLL_INTERVAL_S)(run, request, mine)
-    else:
-        dials.show_turned(run, status)
-    st.fragment(_follow, run_every=POLL_INTERVAL_S if goes_on else None)(run, request, goes_on)
+    every = POLL_INTERVAL_S if goes_on else None
+    st.fragment(dials.follow, run_every=every)(run, request, request.owner == client.owner())
+    st.fragment(_follow, run_every=every)(run, request, goes_on)
 
 
 def _goes_on(status: Status) -> bool:
