@@ -216,7 +216,7 @@ def _cell(each: _Found, place: int, top: float) -> Thumbnail:
     best = moment.prediction
     return Thumbnail(
         figures.overlay(pixels, heat, OPACITY),
-        [f"step {moment.step:,}", f"{names[best]} {moment.probabilities[best]:.0%}", f"max {moment.cam.max():.3g}"],
+        [f"step {moment.step:,}", f"{names[best]} {moment.probabilities[best]:.0%}", f"max {moment.cam.max():.2g}"],
     )
 
 

@@ -182,7 +182,7 @@ def _number(state: SlowState, name: str, title: str, step: float) -> None:
         write=lambda value: update_state(**{name: float(value)}),
         format="%g",
         step=step,
-        width=126,
+        width=150,
     )
 
 
