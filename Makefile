@@ -8,7 +8,7 @@ NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style docs bench fuzz load pretrained scenes screenshots clean
+.PHONY: help run test lint style docs bench fuzz load pretrained scenes container screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,7 @@ run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another po
 test: $(VENV)/.installed-dev style ## check style and types, then run all tests, the browser tests included
 	$(NODE) --test --test-reporter=dot $(wildcard tests/viewer/*.mjs)
 	$(PYTHON) -m driving.chromium
+	$(PYTHON) -m driving.proxies
 	@nice $(PYTHON) -m mypy >.mypy.log 2>&1 & types=$$!; \
 	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 4 --no-loadscope-reorder; failed=$$?; \
 	wait $$types || failed=1; cat .mypy.log; rm -f .mypy.log; exit $$failed
@@ -55,6 +56,9 @@ pretrained: $(VENV)/.installed ## train the networks in pretrained/ again, which
 
 scenes: $(VENV)/.installed ## render the scenes of the gallery again, which takes some minutes
 	$(PYTHON) -m scripts.render_scenes
+
+container: $(VENV)/.installed-dev ## build the container and use the app in it, which needs Docker or Podman
+	$(PYTHON) -m scripts.container
 
 screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ again, light and dark
 	$(PYTHON) -m driving.chromium

@@ -4,17 +4,22 @@ import json
 import re
 import secrets
 import socket
+import ssl
 import time
 from contextlib import ExitStack
+from http.cookiejar import CookieJar
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.Common_pb2 import FileURLs
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import WebSocketException
+from websockets.headers import build_authorization_basic
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
@@ -34,9 +39,18 @@ class Session:
     All raise SessionError. `answer` holds the messages of the last answer, `media` the paths of its images.
     """
 
-    def __init__(self, url: str, owner: str | None = None) -> None:
-        """`owner` is the value of the app's cookie: 32 hexadecimal digits."""
+    def __init__(
+        self,
+        url: str,
+        owner: str | None = None,
+        *,
+        login: tuple[str, str] | None = None,
+        authority: Path | None = None,
+    ) -> None:
+        """`owner` is the value of the app's cookie: 32 hexadecimal digits. A proxy in front may want a name and a
+        password as `login`, and have a certificate of that authority."""
         self.url = url
+        self._authority = authority
         self.owner = owner or secrets.token_hex(16)
         self.id = ""
         self.query: dict[str, str] = {}
@@ -55,18 +69,33 @@ class Session:
         self._http = requests.Session()
         # A connection for each request: the server closes idle ones, and unlike a browser this client does not retry.
         self._http.headers["Connection"] = "close"
+        self._http.trust_env = False  # neither a proxy nor the certificates nor the passwords of this machine
+        self._http.auth = login
+        if authority:
+            self._http.verify = str(authority)
         self._stack = ExitStack()
         self._connect()
 
     def _connect(self) -> None:
+        if "_streamlit_xsrf" not in self._http.cookies:  # as browsers do, and only those that keep it may upload
+            try:
+                self._http.get(f"{self.url}/_stcore/health", timeout=TIMEOUT_S)
+            except requests.RequestException as error:
+                raise SessionError(f"no connection: {error!r}") from error
+        sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies().items())}
+        if isinstance(self._http.auth, tuple):
+            sent["Authorization"] = build_authorization_basic(*self._http.auth)
+        trusted = ssl.create_default_context(cafile=self._authority) if self._authority else None
+        parts = urlsplit(self.url)
         protocols = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *([self.id] if self.id else [])]
         try:
             self.socket: ClientConnection = self._stack.enter_context(
                 connect(
-                    self.url.replace("http:", "ws:") + "/_stcore/stream",
-                    origin=Origin(self.url),
+                    self.url.replace("http", "ws", 1) + "/_stcore/stream",
+                    origin=Origin(f"{parts.scheme}://{parts.netloc}"),
+                    ssl=trusted,
                     subprotocols=[Subprotocol(each) for each in protocols],
-                    additional_headers={"Cookie": f"explorer_owner={self.owner}"},
+                    additional_headers=sent,
                     max_size=None,
                     proxy=None,
                     open_timeout=TIMEOUT_S,
@@ -98,24 +127,39 @@ class Session:
         """Gives a file to an uploader, with a browser's token against forged requests."""
         started = time.perf_counter()
         state = WidgetState(id=self._widget(key)[0])
-        request = BackMsg()
-        request.file_urls_request.file_names.append(name)
-        urls = self._exchange(request, request.file_urls_request, "file_urls_response").file_urls[0]
-        if "_streamlit_xsrf" not in self._http.cookies:
-            self._http.get(f"{self.url}/_stcore/health", timeout=TIMEOUT_S)
-        response = self._http.put(
-            self.url + urls.upload_url,
-            files={"file": (name, content, "application/octet-stream")},
-            headers={"X-Xsrftoken": self._http.cookies["_streamlit_xsrf"] or ""},
-            timeout=TIMEOUT_S,
-        )
-        if response.status_code != 204:
-            raise SessionError(f"the upload was answered with {response.status_code}: {response.text[:200]}")
         file = state.file_uploader_state_value.uploaded_file_info.add()
+        urls = self.send_file(name, content)
         file.name, file.size, file.file_id = name, len(content), urls.file_id
         file.file_urls.CopyFrom(urls)
         self._set_value(key, state)
         return time.perf_counter() - started
+
+    def send_file(self, name: str, content: bytes) -> FileURLs:
+        """Sends a file to the place that the server gives it, which is returned, and tells no field of it. Raises
+        SessionError."""
+        request = BackMsg()
+        request.file_urls_request.file_names.append(name)
+        urls = self._exchange(request, request.file_urls_request, "file_urls_response").file_urls[0]
+        try:
+            response = self._http.put(
+                self.url + urls.upload_url,
+                files={"file": (name, content, "application/octet-stream")},
+                headers={"X-Xsrftoken": self.cookies().get("_streamlit_xsrf", "")},
+                timeout=TIMEOUT_S,
+            )
+        except requests.RequestException as error:  # as where it was refused while it was still being sent
+            raise SessionError(f"no answer to the upload: {error!r}") from error
+        if response.status_code != 204:
+            raise SessionError(f"the upload was answered with {response.status_code}: {response.text[:200]}")
+        return urls
+
+    def cookie_jar(self) -> CookieJar:
+        """What the server and a proxy have set over HTTP."""
+        return self._http.cookies
+
+    def cookies(self) -> dict[str, str]:
+        """All cookies by name, the owner's among them."""
+        return {**{each.name: each.value or "" for each in self._http.cookies}, "explorer_owner": self.owner}
 
     def has(self, key: str) -> bool:
         """Whether the page has a widget of that key."""

@@ -71,7 +71,7 @@ def started(process: subprocess.Popen[bytes], printed: Path) -> str | None:
 
     def has_come() -> bool:
         addresses = ADDRESS.findall(printed.read_text(errors="replace"))
-        if addresses and _is_healthy(addresses[0]):
+        if addresses and is_healthy(addresses[0]):
             found.append(addresses[0])
         return bool(found) or process.poll() is not None
 
@@ -94,7 +94,8 @@ def logged_errors(log: Path) -> list[str]:
     return [f"the server's log: {line.decode(errors='replace')}" for line in lines if _INCIDENT.search(line)]
 
 
-def _is_healthy(url: str) -> bool:
+def is_healthy(url: str) -> bool:
+    """Whether the app answers at that URL."""
     try:
         with urllib.request.urlopen(f"{url}/_stcore/health", timeout=10) as answer:
             return bool(answer.read() == b"ok")  # an unknown path answers 200 too, with the page

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import streamlit as st
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 from streamlit.runtime.session_manager import ActiveSessionInfo
@@ -17,7 +18,7 @@ from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
 from explorer.images import PHOTOS
-from explorer.ui import server, streamlit_internals, viewer
+from explorer.ui import origin, server, streamlit_internals, viewer
 
 
 def test_uploaded_data_that_has_had_its_day_goes_when_the_app_starts_and_while_it_runs(
@@ -120,6 +121,114 @@ def answered(path: str, method: str = "GET", **headers: str) -> tuple[int, dict[
     return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])
 
 
+OPTIONS = {
+    "server.baseUrlPath": "",
+    "server.corsAllowedOrigins": [],
+    "server.enableCORS": True,
+    "server.xsrfCookieSameSite": "lax",
+}
+
+
+def set_options(monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
+    """As `config.toml` has them, but for these."""
+    monkeypatch.setattr(st, "get_option", {**OPTIONS, **options}.__getitem__)
+
+
+LAB = "http://lab.example:8080"
+
+
+@pytest.mark.parametrize(
+    ("page", "headers", "told"),
+    [
+        (LAB, {"host": "lab.example:8080"}, ""),
+        ("https://lab.example", {"host": "lab.example"}, ""),
+        ("https://lab.example", {"host": "lab.example:443"}, ""),
+        (LAB, {"host": "lab.example", "x-forwarded-host": "lab.example:8080"}, ""),
+        (LAB, {"host": "127.0.0.1:8501", "x-forwarded-host": "lab.example:8080, inner"}, ""),
+        (LAB, {"host": "lab.example", "x-forwarded-port": "8080"}, ""),
+        ("https://named.example", {"host": "lab.example"}, ""),
+        (LAB, {"host": "lab.example"}, "`Host` names 'lab.example'."),
+        (LAB, {"host": "lab.example:1", "x-forwarded-port": "8080"}, "`Host` names 'lab.example:1'."),
+        (LAB, {"host": "a", "x-forwarded-host": "b"}, "`Host` names 'a' and `X-Forwarded-Host` names 'b'."),
+        ("http://localhost@lab.example:8080", {"host": "lab.example:8080"}, "`Host` names"),
+        ("http://lab.example:80x", {"host": "lab.example"}, "`Host` names"),
+        ("null", {"host": "null"}, "`Host` names 'null'."),
+        ("null", {}, "`Host` names ''."),
+    ],
+)
+def test_a_page_behind_a_proxy_is_known_by_its_headers_or_the_one_that_does_not_fit_is_named(
+    monkeypatch: pytest.MonkeyPatch, page: str, headers: dict[str, str], told: str
+) -> None:
+    set_options(monkeypatch, **{"server.corsAllowedOrigins": ["https://named.example"]})
+    said = origin.refusal(page, Headers(headers))
+    assert bool(said) == bool(told) and told in said and len(said) < 600
+    assert not told or (repr(page) in said and "proxy_set_header Host $http_host;" in said)
+
+
+def test_streamlit_hears_of_no_other_origin_than_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a page behind a proxy it would ask checkip.amazonaws.com whether it is one of its own."""
+    seen: list[Headers] = []
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(Headers(scope=scope))
+
+    set_options(monkeypatch, **{"server.corsAllowedOrigins": ["https://named.example"]})
+    named = [(b"host", b"lab.example"), (b"origin", b"https://named.example")]
+    scope = {"type": "websocket", "path": "/", "headers": named}
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lambda: asyncio.run(server.SessionMiddleware(page)(scope, None, None))).result()  # type: ignore[arg-type]
+    assert seen[0]["origin"] == "https://lab.example"
+
+
+def test_a_browser_that_asks_for_the_servers_health_is_told_why_no_session_will_open(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_options(monkeypatch)
+    monkeypatch.setattr(streamlit_internals, "is_host_allowed", lambda host: host.startswith("lab"))
+    server._log_once.cache_clear()
+    health = "/below/_stcore/health"
+    for headers in ({}, {"referer": f"{LAB}/compare", "host": "lab.example:8080"}, {"host": "10.0.0.7"}):
+        assert answered(health, **headers)[0] == 404, "which is another one's to answer"
+    for _ in range(3):
+        status, _headers, content = answered(health, referer=f"{LAB}/compare", host="lab.example")
+        assert status == 400 and content.startswith(
+            b"\"No session opens for a page at 'http://lab.example:8080': the he"
+        )
+    assert caplog.text.count("`Host` names 'lab.example'") == 1
+    status, _headers, content = answered(health, referer="https://other.example/", host="other.example")
+    assert status == 400 and b"under the name 'other.example'. Start the app with this name in" in content
+
+
+@pytest.mark.parametrize("same_site", ["lax", "none"])
+def test_cookies_are_for_frames_of_other_sites_where_streamlits_is(
+    monkeypatch: pytest.MonkeyPatch, same_site: str
+) -> None:
+    set_options(monkeypatch, **{"server.xsrfCookieSameSite": same_site})
+    sent: list[Message] = []
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept", "headers": []})
+        else:
+            cookies = [b"_streamlit_xsrf=a; Path=/; SameSite=None; Secure", b"b=c; SameSite=Lax"]
+            await send({"type": "http.response.start", "headers": [(b"set-cookie", each) for each in cookies]})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def both() -> None:
+        for kind in ("websocket", "http"):
+            scope: Scope = {"type": kind, "method": "GET", "path": "/", "headers": []}
+            await server.SessionMiddleware(page)(scope, None, send)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lambda: asyncio.run(both())).result()
+    owner, xsrf, other = [value for message in sent for _name, value in message["headers"]]
+    assert (owner.endswith(b"SameSite=None; Secure; Partitioned")) == (same_site == "none")
+    assert (xsrf.endswith(b"SameSite=None; Secure; Partitioned")) == (same_site == "none")
+    assert other == b"b=c; SameSite=Lax"
+
+
 OWNER = "0123456789abcdef" * 2
 
 
@@ -164,8 +273,7 @@ def test_a_session_opens_with_the_owner_of_its_browser_or_a_new_one(cookie: str,
 def test_the_viewer_and_its_addresses_are_in_the_folder_of_the_app(
     monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    options = {"server.baseUrlPath": folder, "server.corsAllowedOrigins": [], "server.enableCORS": True}
-    monkeypatch.setattr(st, "get_option", options.__getitem__)
+    set_options(monkeypatch, **{"server.baseUrlPath": folder})
     base = f"/{folder.strip('/')}" if folder else ""
     for file in sorted(viewer.STATIC.rglob("*.js")):
         path = f"{base}/{viewer.ROUTE}/{viewer.HASH}/{file.relative_to(viewer.STATIC).as_posix()}"

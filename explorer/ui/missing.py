@@ -9,6 +9,7 @@ from explorer.ui import navigation, network_registry, url_query, user_models
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.session import PendingLink, session
 from explorer.ui.widgets.callback_errors import report_errors, show_error
+from explorer.ui.widgets.uploader import file_uploader
 
 PLACES = ("First network", "Second network", "Third network", "Fourth network")
 _UPLOAD = "upload_again"
@@ -93,7 +94,7 @@ def open_pending_link(name: str) -> bool:
 
 
 def _upload_again(change: Callable[..., None]) -> None:
-    st.file_uploader(
+    file_uploader(
         "The image of the link",
         key=_UPLOAD,
         on_change=_on_picture,

@@ -7,7 +7,9 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,7 +23,7 @@ from starlette.websockets import WebSocketClose
 
 from explorer import runs
 from explorer.images import PHOTOS
-from explorer.ui import client, streamlit_internals, viewer
+from explorer.ui import client, origin, streamlit_internals, viewer
 from explorer.ui.api import explain, rows
 from explorer.ui.services import process_tuning
 
@@ -68,35 +70,79 @@ class SessionMiddleware:
     names, and for programs, which name no origin. A browser gets its owner cookie as its session opens.
 
     Streamlit refuses a page from elsewhere too, but only after it has asked checkip.amazonaws.com for the address of
-    this machine, with everybody waiting; and it lets in the pages of any other server on this machine.
+    this machine, with everybody waiting; and it lets in the pages of any other server on this machine. So it is told
+    that a page is of this server where that is so behind a proxy.
+
+    A browser asks for the server's health before it opens a session, and shows what is wrong with it. A page whose
+    session would be refused gets the reason there.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        opens_session = scope["type"] == "websocket"
-        checked = opens_session or (scope["type"] == "http" and scope["method"] == "POST")
-        headers = Headers(scope=scope) if checked else Headers()
-        origin = headers.get("origin")
-        if origin is None or _is_ours(origin, headers.get("host")):
-            await self._app(scope, receive, _with_owner(scope, send) if opens_session else send)
-        elif opens_session:
-            logging.getLogger(__name__).warning("Refused a session to a page of %r.", origin)
+        answer: ASGIApp = self._app
+        if scope["type"] == "websocket":
+            answer = self._session
+        elif scope["type"] == "http":
+            send = _across_frames(send)
+            if scope["method"] == "POST":
+                answer = self._post
+            elif scope["path"].endswith(streamlit_internals.HEALTH):
+                answer = self._health
+        await answer(scope, receive, send)
+
+    async def _session(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = MutableHeaders(scope=scope)
+        page = headers.get("origin")
+        if page and (refused := origin.refusal(page, headers)):
+            _log().warning("Refused a session to %s", refused)
             await WebSocketClose(1008)(scope, receive, send)
-        else:
-            message = "Only a page of this server may ask for this."
-            await JSONResponse({"code": "origin", "message": message}, 403)(scope, receive, send)
+            return
+        if page and "host" in headers:
+            headers["origin"] = f"{page.partition('://')[0]}://{headers['host']}"
+        await self._app(scope, receive, _with_owner(scope, send))
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        page = headers.get("origin")
+        refused = origin.refusal(page, headers) if page else ""
+        answer = JSONResponse({"code": "origin", "message": f"The server answers no request of {refused}"}, 403)
+        await (answer if refused else self._app)(scope, receive, send)
+
+    async def _health(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        parts = urlsplit(headers.get("referer", ""))
+        refused = _session_refusal(f"{parts.scheme}://{parts.netloc}", headers) if parts.netloc else ""
+        if refused:
+            _log_once(refused)
+        answer = JSONResponse(refused, 400, {"Cache-Control": "no-store"})  # Streamlit's page shows no other text
+        await (answer if refused else self._app)(scope, receive, send)
+
+
+def _session_refusal(page: str, headers: Headers) -> str:
+    """Why no session would open for a page of that origin; "" where one would."""
+    if refused := origin.refusal(page, headers):
+        return f"No session opens for {refused}"
+    host = headers.get("host", "")
+    if streamlit_internals.is_host_allowed(host):
+        return ""
+    name = urlsplit(f"//{host}").hostname or host
+    return f"No session opens under the name {name[:100]!r}. Start the app with this name in `--server.allowedHosts`."
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=64)
+def _log_once(refused: str) -> None:
+    """A browser asks again and again."""
+    _log().warning("%s", refused)
 
 
 def middleware() -> list[Middleware]:
     return [Middleware(SessionMiddleware)]
-
-
-def _is_ours(origin: str, host: str | None) -> bool:
-    allowed = {each.strip() for each in st.get_option("server.corsAllowedOrigins")}
-    ours = origin.partition("://")[2] == host
-    return ours or origin in allowed or not st.get_option("server.enableCORS")
 
 
 def _with_owner(scope: Scope, send: Send) -> Send:
@@ -106,7 +152,8 @@ def _with_owner(scope: Scope, send: Send) -> Send:
     if not runs.OWNER.fullmatch(owner):
         owner, headers = secrets.token_hex(16), MutableHeaders(scope=scope)
         headers["cookie"] = "; ".join([*headers.getlist("cookie"), f"{client.OWNER_COOKIE}={owner}"])
-    cookie = f"{client.OWNER_COOKIE}={owner}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
+    where = "None; Secure; Partitioned" if _is_for_frames() else "Lax"
+    cookie = f"{client.OWNER_COOKIE}={owner}; Path=/; Max-Age=31536000; HttpOnly; SameSite={where}"
 
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "websocket.accept":
@@ -114,6 +161,28 @@ def _with_owner(scope: Scope, send: Send) -> Send:
         await send(message)
 
     return send_with_cookie
+
+
+def _is_for_frames() -> bool:
+    """Whether cookies are kept where another site shows the app in a frame, which needs HTTPS."""
+    return str(st.get_option("server.xsrfCookieSameSite")).lower() == "none"
+
+
+def _across_frames(send: Send) -> Send:
+    """A `send` that keeps Streamlit's cookie for each site that shows the app in a frame: browsers that refuse all
+    other cookies of frames take such ones."""
+    if not _is_for_frames():
+        return send
+
+    async def send_partitioned(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                (name, value + b"; Partitioned" if name == b"set-cookie" and b"SameSite=None" in value else value)
+                for name, value in message["headers"]
+            ]
+        await send(message)
+
+    return send_partitioned
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Every use of what Streamlit does not document: five functions, tried on Streamlit 1.67."""
+"""Every use of what Streamlit does not document: tried on Streamlit 1.67."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -6,6 +6,13 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.session_manager import ActiveSessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
+from streamlit.web.server.starlette.starlette_websocket import is_host_allowed as is_host_allowed
+
+HEALTH = "/_stcore/health"
+"""The end of the path at which a browser asks whether the server is there, before it opens a session."""
+
+XSRF_COOKIE = "_streamlit_xsrf"
+"""The cookie that the answer to that request sets. An upload without it is refused."""
 
 PRESENTED = 1.25
 """The size of type in a presentation, relative to that of a page."""

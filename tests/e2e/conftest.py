@@ -195,6 +195,7 @@ def _screen(server: Server) -> dict[str, Any]:
         "viewport": {"width": 1440, "height": 900},
         "color_scheme": "light",
         "reduced_motion": "reduce",
+        "ignore_https_errors": True,  # proxies of tests sign their own certificates
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Locator, Page, WebSocketRoute
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from driving.actions import upload
 from tests.e2e.conftest import SCREENSHOTS
@@ -84,3 +84,19 @@ def saved(page: Page, name: str) -> tuple[str, np.ndarray]:
     """The name of the PNG and its pixels."""
     name, content = downloaded(page, "PNG", name)
     return name, pixels_of(content)
+
+
+def works_at(page: Page, url: str) -> None:
+    """A page of the app below that address draws, answers, takes a file and leads to another one."""
+    page.goto(f"{url}/?layers=main")
+    expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("drawn star, number 7", exact=True)).to_be_visible()
+    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2", exact=True)).to_be_visible()
+    open_pictures(page)
+    upload(page, "bar", "a.jpg", "image/jpeg", photo(120, 80), wait=False)
+    expect(page.get_by_text("Original, 120×80")).to_be_visible()
+    page.goto(f"{url}/compare?picture=sample-6-6")
+    page.get_by_role("link", name="Explore").click()
+    expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()

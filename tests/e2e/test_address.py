@@ -1,20 +1,16 @@
 """The address of Explore: the query belongs to the server, what stands behind the hash to the viewer."""
 
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from driving.actions import choose, click, query, upload, visit, wait_until_ready
+from driving.actions import choose, click, query, visit, wait_until_ready
 from driving.server_process import served
 from tests.conftest import keep_speed
-from tests.e2e.conftest import Server
-from tests.e2e.exploring import open_pictures, photo, strip_button
+from tests.e2e.exploring import open_pictures, strip_button, works_at
 
 
 def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page: Page) -> None:
@@ -110,80 +106,9 @@ def test_two_tabs_of_one_browser_are_two_views(page: Page) -> None:
     expect(other.get_by_text("drawn ring, number 3", exact=True)).to_be_visible()
 
 
-class StrippingProxy:
-    """Hands on what comes below `/lab` to the app without that, as a proxy in front of it may."""
-
-    def __init__(self, url: str) -> None:
-        self._app = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/lab"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                browser, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(browser,), daemon=True).start()
-
-    def _serve(self, browser: socket.socket) -> None:
-        with closing(browser):
-            head = b""
-            while b"\r\n\r\n" not in head:
-                piece = browser.recv(65536)
-                if not piece:
-                    return
-                head += piece
-            line, rest = head.split(b"\r\n", 1)
-            method, path, version = line.split(b" ")
-            if b"upgrade: websocket" not in rest.lower():  # each request on a connection of its own
-                rest = b"Connection: close\r\n" + rest.replace(b"Connection: keep-alive\r\n", b"")
-            with closing(socket.create_connection(self._app)) as app:
-                app.sendall(b"%b %b %b\r\n%b" % (method, path.removeprefix(b"/lab") or b"/", version, rest))
-                threading.Thread(target=self._pump, args=(browser, app), daemon=True).start()
-                self._pump(app, browser)
-
-    @staticmethod
-    def _pump(one: socket.socket, other: socket.socket) -> None:
-        try:
-            while piece := one.recv(65536):
-                other.sendall(piece)
-            other.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # one of them has closed
-
-
-@contextmanager
-def below(way: str, server: Server, data: Path) -> Iterator[str]:
-    """The address of the app below a path: told to the app, or cut off by a proxy."""
-    if way == "told":
-        keep_speed(data)
-        with served(data, "--server.baseUrlPath=lab") as (url, _):
-            assert url.endswith("/lab")
-            yield url
-    else:
-        with closing(StrippingProxy(server.url)) as proxy:
-            yield proxy.url
-
-
-@pytest.mark.parametrize("way", ["told", "cut off"])
-def test_the_app_works_below_a_path(
-    way: str, server: Server, tmp_path: Path, browsers: Callable[[int], BrowserContext]
-) -> None:
-    with below(way, server, tmp_path) as url, closing(browsers(0).new_page()) as page:
-        page.goto(f"{url}/?layers=main")
-        expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
-        page.get_by_role("button", name="Next").click()
-        expect(page.get_by_text("drawn star, number 7", exact=True)).to_be_visible()
-        strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
-        expect(page.get_by_role("heading", name="Layer stages.1.0.conv2", exact=True)).to_be_visible()
-        open_pictures(page)
-        upload(page, "bar", "a.jpg", "image/jpeg", photo(120, 80), wait=False)
-        expect(page.get_by_text("Original, 120×80")).to_be_visible()
-        page.goto(f"{url}/compare?picture=sample-6-6")
-        page.get_by_role("link", name="Explore").click()
-        expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
+def test_the_app_works_below_a_path_that_it_is_told(tmp_path: Path, browsers: Callable[[int], BrowserContext]) -> None:
+    """`test_proxies.py` has the other way: a proxy that cuts the path off."""
+    keep_speed(tmp_path)
+    with served(tmp_path, "--server.baseUrlPath=lab") as (url, _), closing(browsers(0).new_page()) as page:
+        assert url.endswith("/lab")
+        works_at(page, url)

@@ -21,6 +21,7 @@ from explorer.ui.dataset_access import DatasetSummary, ReadImages
 from explorer.ui.markdown import as_code, as_sentence
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.download import download_with_progress
+from explorer.ui.widgets.uploader import file_uploader
 
 OWN = "own"
 USUAL_SIDE = 32
@@ -94,7 +95,7 @@ def _ask_for_pictures(state: BuildState) -> bool:
             width=220,
             help="Also under those of a new image for a network that learns from these.",
         )
-    file = st.file_uploader("A zip, .tar or .tar.gz of class folders", key="zip")
+    file = file_uploader("A zip, .tar or .tar.gz of class folders", key="zip")
     source = file.file_id if file else folder.strip()
     if not source:
         st.session_state.pop("pictures_error", None)

@@ -20,6 +20,7 @@ from explorer.ui.services.inference import INFERENCE_SLOTS, sample_image
 from explorer.ui.session import find_image, session
 from explorer.ui.widgets.class_order import CHANGE, assumed_text, order_classes
 from explorer.ui.widgets.download import offer_labelled_images
+from explorer.ui.widgets.uploader import file_uploader
 from explorer.weights_import import NORMALISATIONS, Normalisation, NormalisationScore, Reading, Report
 
 CLASS_LISTS = {about.title: about.class_names for about in DOWNLOADABLE.values()} | {"Shapes": shapes.CLASS_NAMES}
@@ -34,7 +35,7 @@ def upload() -> None:
             f"The link that you opened needs the network {as_code(link.name)}. Upload its file, answer as before and "
             "use it; then the view of the link opens."
         )
-    file = st.file_uploader(
+    file = file_uploader(
         "A file of weights",
         key="weights",
         help="Any CNN as ONNX; ResNets, ResNeXts, VGGs and tutorial CNNs of many programs; or a file of this app, with "

@@ -61,14 +61,26 @@ export async function fetchReport(token, request) {
   return new Blob([await response.arrayBuffer()], { type: "text/html" });
 }
 
+/** What a proxy in front of the server says with a status: the server's own answers are JSON. @type {Record<number, string>} */
+const OF_A_PROXY = {
+  401: "The proxy in front of the server wants a login",
+  403: "The proxy in front of the server refused the request",
+  413: "The proxy in front of the server takes no file of this size",
+  502: "The proxy does not reach the server",
+  503: "The proxy does not reach the server",
+  504: "The proxy did not wait for the server's answer",
+};
+
 /**
  * The answer, whose type is `wanted`.
  * @type {(route: string, token: string, body: Blob | string, wanted: string, signal?: AbortSignal) => Promise<Response>}
  */
 async function post(route, token, body, wanted, signal) {
+  const address = new URL(route, document.baseURI);
+  address.username = address.password = ""; // of a page that was opened with its login in the address
   let response;
   try {
-    response = await fetch(new URL(route, document.baseURI), { method: "POST", body, signal, headers: { "X-Explorer-Token": token } });
+    response = await fetch(address, { method: "POST", body, signal, headers: { "X-Explorer-Token": token } });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new RequestError("The server cannot be reached. Check the connection; the next choice tries again.");
@@ -80,5 +92,6 @@ async function post(route, token, body, wanted, signal) {
     throw new RequestError(answer.message, answer.code);
   }
   if (response.ok && type === wanted) return response;
-  throw new RequestError(`The server gave no answer to this view (status ${response.status}). Reload the page.`);
+  const proxy = OF_A_PROXY[response.status] ?? "The server gave no answer to this view";
+  throw new RequestError(`${proxy} (status ${response.status}). Reload the page.`);
 }
