@@ -128,16 +128,24 @@ def usual_number(specs: Iterable[ArchitectureSpec]) -> int:
     return number if number >= FEWEST_USUAL else 0
 
 
-def check_space(specs: Iterable[ArchitectureSpec], number: int, owner: str = "", besides: Run | None = None) -> None:
+def check_space(
+    specs: Iterable[ArchitectureSpec],
+    number: int,
+    owner: str = "",
+    besides: Run | None = None,
+    folder: Path | None = None,
+) -> None:
     """Raises ValueError, one sentence with the numbers, where the snapshots do not fit the disk or the owner's quota.
 
     The quota counts the snapshots that all runs of the owner have on disk, but those of the run `besides`. Runs that
-    were started from a terminal have no owner and no quota.
+    were started from a terminal have no owner and no quota. `folder` is on the disk where they go, by default that of
+    the runs.
     """
     planned = plan(specs, number)
     if not planned.number:
         return
-    folder = next(path for path in (runs_folder(), *runs_folder().parents) if path.is_dir())
+    folder = folder or runs_folder()
+    folder = next(path for path in (folder, *folder.parents) if path.is_dir())
     there = bytes_kept(besides) if besides else 0
     room = max(0, shutil.disk_usage(folder).free + there - SPARE_BYTES)
     where = "free on the disk"
