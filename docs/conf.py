@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -54,6 +55,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
+    "collapse_navigation": True,
     "secondary_sidebar_items": ["page-toc"],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
@@ -83,6 +85,9 @@ BELOW: dict[str, list[str]] = {
 }  # fmt: skip
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 TITLE = re.compile(r"^# ", re.MULTILINE)
+# Sphinx writes a signature of several lines as a list of descriptions without anything described, which screen readers
+# announce as broken.
+SIGNATURE = re.compile(r"<dl>\s*((?:<dd>.*?</dd>\s*)+)</dl>", re.DOTALL)
 CODE = re.compile(r"(`[^`]+`)")
 MARKS = re.compile(r"([\\*_|<>])")
 
@@ -161,6 +166,14 @@ def setup(app: Sphinx) -> None:
         """The default of a field that a function makes has no name, and its whole signature would be unreadable."""
         return written and written.replace("<factory>", "..."), returned
 
+    def lines_of_signature(_: Sphinx, page: str, template: str, context: dict[str, Any], tree: object) -> None:
+        def as_lines(found: re.Match[str]) -> str:
+            lines = found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+            return f'<span class="sig-lines">{lines}</span>'
+
+        context["body"] = SIGNATURE.sub(as_lines, context.get("body", ""))
+
     app.connect("source-read", read)
+    app.connect("html-page-context", lines_of_signature)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", docstring)

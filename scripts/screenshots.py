@@ -46,7 +46,7 @@ VIEWS = (
     View("compare", "/compare", after="Where they disagree"),
     View("gradients", "/gradients", after="All layers"),
     View("models", "/models"),
-    View("experiments", "/experiments", height=1350),
+    View("experiments", "/experiments", height=MOST),
     View("class", "/class", height=1000),
 )
 

@@ -1,6 +1,5 @@
 """Runs of tests that are not about a run's own process: they wait in their queue, or are trained in this process."""
 
-import fcntl
 import json
 import os
 import signal
@@ -9,11 +8,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from explorer import runs
-from explorer.runs import Run
+import torch
+
+from explorer import checkpoints, runs
+from explorer.architectures import build
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.machine.locks import take
+from explorer.presets import cifar
+from explorer.runs import Request, Run
+from explorer.runs.directory import file_stem
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import write_end
+from explorer.runs.weight_snapshots import Schedule, WeightSnapshots, snapshot
 from explorer.training import choose_device
 
 FIRST = "9c" * 16
@@ -29,13 +37,14 @@ def taken_queue(data: Path) -> Iterator[None]:
     first = Run(data / "runs" / FIRST)
     first.folder.mkdir(parents=True)
     first.folder.joinpath("request.json").touch()
-    first.lock.write_text(json.dumps({"ticket": 0, "device": choose_device().type}))
-    with first.lock.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-        for path in data.glob("runs/*/request.json"):
-            if path.parent != first.folder:
-                end(Run(path.parent))
+    lock = take(first.lock)
+    assert lock
+    lock.write(json.dumps({"ticket": 0, "device": choose_device().type}).encode())
+    yield
+    for path in data.glob("runs/*/request.json"):
+        if path.parent != first.folder:
+            end(Run(path.parent))
+    lock.close()
     first.remove()
 
 
@@ -77,3 +86,36 @@ def finish(run: Run) -> None:
         found = fit_run(run, run.request(), log)
     write_end(run, "finished", **found)
     run.state.unlink(missing_ok=True)
+
+
+FOUR = ("ring", "cross", "star", "arrow")
+FILM_STEPS = (0, 1, 3, 12, 40)
+
+
+def write_film(data: Path, letter: str = "ab", finished_at: int = 40) -> list[str]:
+    """Writes a finished run of twins that know four shapes of 16 pixels, as if it had kept weights at FILM_STEPS, and
+    returns the names of its networks. It ended at `finished_at`: a run that was asked for so many steps has these
+    weights, as they are kept, at its end."""
+    run = Run(data / "runs" / (letter * 16))
+    run.folder.mkdir(parents=True)
+    specs = [cifar(8, shortcut, classes=4, size=16) for shortcut in ("none", "identity")]
+    run.write_request(Request(tuple(spec.to_dict() for spec in specs), {}, shapes.Drawn(16, FOUR).request))
+    networks = [build(spec, seed=0) for spec in specs]
+    kept = WeightSnapshots(run.weights, networks, Schedule(len(FILM_STEPS), FILM_STEPS[-1]))
+    random = torch.Generator().manual_seed(1)
+    for step in FILM_STEPS:
+        if step:  # each step moves all weights
+            for network in networks:
+                for parameter in network.parameters():
+                    parameter.data += (
+                        0.1 * parameter.data.std().nan_to_num() * torch.randn(parameter.shape, generator=random)
+                    )
+        kept.take_last(step)
+        if step == finished_at:
+            break
+    for spec in specs:
+        name = file_stem(spec.name)
+        network = snapshot(run, name, finished_at)
+        known = Checkpoint(network, FOUR, (0.5,) * 3, (0.25,) * 3, shapes.Drawn(16, FOUR).name, seed=0)
+        checkpoints.save(known, run.network_file(name))
+    return [f"run-{run.id}-{file_stem(spec.name)}" for spec in specs]

@@ -27,7 +27,8 @@ from explorer.cli import app, inputs
 from explorer.cli.main import COMMANDS, main, parser
 from explorer.datasets import GREY, folders, shapes
 from explorer.pretrained import Recipe
-from explorer.runs import describe_results
+from explorer.runs import describe_results, weight_snapshots
+from explorer.runs.directory import file_stem
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.training import TrainingConfig, evaluate, evaluate_classes, fit
 
@@ -86,7 +87,17 @@ def training(place) -> dict:
     """What `train --twin` said; it left `net.safetensors` and `net-twin.safetensors` in `place`."""
     out = place / "net.safetensors"
     return answer(
-        "train", "--spec", place / "spec.json", "--data", place / "pictures", "--twin", "--out", out, *OPTIONS
+        "train",
+        "--spec",
+        place / "spec.json",
+        "--data",
+        place / "pictures",
+        "--twin",
+        "--snapshots",
+        3,
+        "--out",
+        out,
+        *OPTIONS,
     )
 
 
@@ -162,6 +173,11 @@ def test_train_is_fit(place, training):
         for name, tensor in network.state_dict().items():
             assert torch.equal(tensor, saved.network.state_dict()[name]), name
         assert entry["steps"] == last.step == 3 * 33 // 8
+        kept = Path(training["snapshots"]["folder"])
+        assert training["snapshots"]["steps"] == [0, 1, last.step]
+        early = weight_snapshots.load(kept, file_stem(spec.name), 0).state_dict()
+        first = build(spec, CONFIG.seed).state_dict()
+        assert all(torch.equal(early[name], first[name].to(torch.bfloat16).to(first[name].dtype)) for name in first)
         test = evaluate_classes(network, dataset.test, dataset.mean, dataset.std)
         assert entry["test"] == {
             "accuracy": sum(test.right) / 15,

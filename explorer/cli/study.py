@@ -219,7 +219,7 @@ def _document(place: StudyFolder) -> CommandResult:
         for result in found.results
     ]
     header = (*fields, "seed", "network", "train accuracy", "test accuracy", "n", "outcome")
-    lines = [f"{study.name}: {_summary(found)}", "", *table(header, rows), *_paragraph(analysis)]
+    lines = [_titled(study, f"{_summary(found)}."), "", *table(header, rows), *_paragraph(analysis)]
     return document, [*lines, *notes_block(_notes(found))]
 
 

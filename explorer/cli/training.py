@@ -23,8 +23,10 @@ from explorer.experiments import scenes, stored_gradients
 from explorer.experiments.loss_surface import stored
 from explorer.machine import give_way, launched
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
-from explorer.runs import describe_results, recomputed, recording
+from explorer.runs import describe_results, recomputed, recording, weight_snapshots
+from explorer.runs.directory import MOST_SNAPSHOTS
 from explorer.runs.log import LogWriter
+from explorer.runs.weight_snapshots import Schedule, WeightSnapshots
 from explorer.training import (
     Processes,
     Progress,
@@ -35,6 +37,7 @@ from explorer.training import (
     evaluate_classes,
     fit_together,
     joined,
+    planned_steps,
     propose,
     use_threads,
 )
@@ -66,6 +69,14 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="to save; -twin is added for the twin (default: NAME.safetensors)"
     )
+    parser.add_argument(
+        "--snapshots",
+        type=int,
+        default=0,
+        metavar="N",
+        help=f"steps whose weights are kept too, spaced by ratio, up to {MOST_SNAPSHOTS}; they go into a folder named "
+        "after the file, with -weights (default: 0)",
+    )
     inputs.add_threads(parser)
     inputs.add_config(parser)
 
@@ -90,6 +101,11 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> CommandResult
     files = [out, out.with_stem(f"{out.stem}-twin")][: len(specs)]
     for file in files:
         inputs.check_new(file, ".safetensors")
+    if not 0 <= arguments.snapshots <= MOST_SNAPSHOTS:
+        raise ValueError(f"`--snapshots` must be from 0 to {MOST_SNAPSHOTS}, received {arguments.snapshots}.")
+    folder = out.with_name(f"{out.stem}-weights")
+    if arguments.snapshots and folder.exists():
+        raise ValueError(f"`{folder}` is there already; move it away or give another file as `--out`.")
     use_threads(arguments.threads)
     dataset = inputs.dataset(arguments.data, _size(arguments.size, spec), arguments)
     dataset = dataset.grey() if arguments.grey else dataset
@@ -99,7 +115,11 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> CommandResult
     specs = [replace(spec, input_shape=dataset.input_shape, classes=len(dataset.class_names)) for spec in specs]
     trained = [build(spec, config.seed) for spec in specs]  # twins get the same weights
     state = TrainingState()
-    training = fit_together(trained, dataset, config, state, processes=processes)
+    schedule = Schedule(arguments.snapshots, planned_steps(config, len(dataset.train)))
+    training = fit_together(trained, dataset, config, state, processes=processes, is_due=schedule.is_due)
+    if processes.is_first and arguments.snapshots:
+        weight_snapshots.check_space(specs, arguments.snapshots, folder=out.absolute().parent)
+        training = _kept(WeightSnapshots(folder, trained, schedule), training)
     records = _follow([spec.name for spec in specs] if processes.is_first else [], training)
     if not processes.is_first:
         return {}, []
@@ -134,6 +154,8 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> CommandResult
         **{fact: getattr(record, fact) for fact in ("device", "precision", "versions")},
         "notes": notes,
     }
+    if arguments.snapshots:
+        document |= {"snapshots": {"folder": str(folder), "steps": list(weight_snapshots.steps_in(folder))}}
     header = ("network", "test accuracy", "loss", "n", "parameters", "steps", "seconds", "outcome", "file")
     rows = [
         [entry["network"], percent(entry["test"]["accuracy"]), entry["test"]["loss"], entry["test"]["n"]]
@@ -143,6 +165,17 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> CommandResult
     heading = f"Trained on {dataset.name}, seed {config.seed}, {record.device}, {record.precision}"
     heading += f", {processes.count} processes" * (processes.count > 1)
     return document, [heading, "", *table(header, rows), "", verdict, *notes_block(notes)]
+
+
+def _kept(snapshots: WeightSnapshots, training: Iterator[Progress]) -> Iterator[Progress]:
+    """The same progress, while the weights of steps that are due are kept."""
+    snapshots.take_if_due(0)
+    for progress in training:
+        if progress.records:
+            snapshots.take_last(progress.step)
+        else:
+            snapshots.take_if_due(progress.step)
+        yield progress
 
 
 def _size(typed: int | None, spec: ArchitectureSpec) -> tuple[int, int]:

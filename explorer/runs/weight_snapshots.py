@@ -20,6 +20,7 @@ from torch import Tensor
 from explorer.architectures import ArchitectureSpec, Network, spec_from_dict
 from explorer.checkpoints import CheckpointError
 from explorer.files import write_atomically
+from explorer.machine import disk
 from explorer.runs.directory import Request, Run, file_stem, list_runs, runs_folder
 
 HEADER = "cnn-resnet-explorer-weights"
@@ -127,16 +128,24 @@ def usual_number(specs: Iterable[ArchitectureSpec]) -> int:
     return number if number >= FEWEST_USUAL else 0
 
 
-def check_space(specs: Iterable[ArchitectureSpec], number: int, owner: str = "", besides: Run | None = None) -> None:
+def check_space(
+    specs: Iterable[ArchitectureSpec],
+    number: int,
+    owner: str = "",
+    besides: Run | None = None,
+    folder: Path | None = None,
+) -> None:
     """Raises ValueError, one sentence with the numbers, where the snapshots do not fit the disk or the owner's quota.
 
     The quota counts the snapshots that all runs of the owner have on disk, but those of the run `besides`. Runs that
-    were started from a terminal have no owner and no quota.
+    were started from a terminal have no owner and no quota. `folder` is on the disk where they go, by default that of
+    the runs.
     """
     planned = plan(specs, number)
     if not planned.number:
         return
-    folder = next(path for path in (runs_folder(), *runs_folder().parents) if path.is_dir())
+    folder = folder or runs_folder()
+    folder = next(path for path in (folder, *folder.parents) if path.is_dir())
     there = bytes_kept(besides) if besides else 0
     room = max(0, shutil.disk_usage(folder).free + there - SPARE_BYTES)
     where = "free on the disk"
@@ -184,14 +193,14 @@ class WeightSnapshots:
         folder.mkdir(mode=0o700, exist_ok=True)
         for there in steps_in(folder):
             if there > step:
-                _file(folder, there).unlink(missing_ok=True)
+                disk.remove(_file(folder, there))
 
     def take_if_due(self, step: int) -> None:
         """Keeps the weights after `step` steps where the schedule says so. Raises OSError where the disk is full."""
         if step != self.taken and self.schedule.is_due(step):
             self._take(step)
             for there in {*steps_in(self.folder)} - {*self.schedule.kept(step)}:
-                _file(self.folder, there).unlink(missing_ok=True)
+                disk.remove(_file(self.folder, there))
 
     def take_last(self, step: int) -> None:
         """Keeps the weights at the end of a training of `step` steps, as the finished network has them."""

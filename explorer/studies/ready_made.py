@@ -93,7 +93,8 @@ READY_MADE: dict[str, ReadyMade] = {
     "norm": ReadyMade(
         "Norm or shortcut?",
         "Do shortcuts replace BatchNorm, or add to it?",
-        "The learning rate is one that networks without BatchNorm survive too.",
+        "The learning rate is low, so that networks without BatchNorm do not diverge. The plain one may stay at "
+        "chance.",
         _norm,
     ),
     "which-shortcut": ReadyMade(

@@ -2,7 +2,8 @@
 
 They stand in the query of every page, as fields of an `AppState`; Compare, which has up to four networks, names them
 in one field. A page that the user enters by the menu shows the pair of the page before. What Explore changes of the
-picture and of the networks travels to Experiments and back; other pages show both as they are.
+picture and of the networks travels to Experiments and back; other pages show both as they are. The step of the
+training travels among the pages of WITH_STEP; others show the finished networks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,14 @@ from explorer.ui.viewer import places
 FIELDS = ("first", "second", "picture", "frame", "paper", "target")
 CHANGES = ("dials", "change", "attack")
 WITH_CHANGES = ("explore", "experiments")
+WITH_STEP = ("explore", "compare", "gradients")
 MOST_COMPARED = 4
+_TRAVELLING = (*FIELDS, *CHANGES, "step")
 
 
 def fields_of(page: str) -> tuple[str, ...]:
     """The fields of the pair, and of what is changed of it, that stand in the query of that page."""
-    return (*FIELDS, *CHANGES) if page in WITH_CHANGES else FIELDS
+    return (*FIELDS, *(CHANGES if page in WITH_CHANGES else ()), *(("step",) if page in WITH_STEP else ()))
 
 
 def of_query(page: str, query: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +64,7 @@ def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> 
         rest["networks"] = ",".join(filter(None, names[:MOST_COMPARED]))
         if rest["networks"] != query.get("networks"):
             rest.pop("measured", None)  # a link asks for measurements of its own networks
-    return rest | {name: pair[name] for name in ("picture", "frame", "paper", "target") if name in pair}
+    return rest | {name: pair[name] for name in ("picture", "frame", "paper", "target", "step") if name in pair}
 
 
 def _compared(query: Mapping[str, str]) -> list[str]:
@@ -105,7 +108,7 @@ def follow_query(page: str) -> None:
 def _own_fields(page: str, query: Mapping[str, str]) -> Sequence[str]:
     """The fields that the page writes itself, so that one that is not there has its default."""
     if page == "gradients":
-        return () if query.get("source", "initial") == "initial" else ("first", "second")
+        return () if query.get("source", "initial") == "initial" else ("first", "second", "step")
     fields = fields_of(page)
     return fields if page in ("explore", "compare") or set(fields) & set(query) else ()
 
@@ -122,7 +125,7 @@ def parse_choice(received: Any) -> dict[str, Any]:
     try:
         if "networks" in received:
             first, second = (*received["networks"], None)[:2]
-            changes |= {"first": first, "second": second}
+            changes = {"step": None} | changes | {"first": first, "second": second}  # a step is of its networks
         AppState(**changes)
     except (ValueError, TypeError):
         return {}
@@ -134,7 +137,7 @@ def _take_choice(page: str, received: Any) -> None:
     if changes := parse_choice(received):
         query = url_query.read()
         pair = replace(AppState.from_query(session().pair), **changes).to_query()
-        session().pair = {name: value for name, value in pair.items() if name in (*FIELDS, *CHANGES)}
+        session().pair = {name: value for name, value in pair.items() if name in _TRAVELLING}
         url_query.write(into_query(page, present(query) if "first" in changes else query, session().pair))
 
 
@@ -152,8 +155,8 @@ def use(page: str, name: str, place: Literal["first", "second"]) -> None:
     frame = state.frame if picture == state.picture else None
     attack = state.attack if alike else replace(AimedAttack.from_text(state.attack), target=None).to_text()
     chosen = replace(state, first=first, second=second, target=None, picture=picture, frame=frame, attack=attack)
-    pair = chosen.to_query()
-    session().pair = {field: value for field, value in pair.items() if field in (*FIELDS, *CHANGES)}
+    pair = replace(chosen, step=None).to_query()
+    session().pair = {field: value for field, value in pair.items() if field in _TRAVELLING}
     url_query.write(into_query(page, url_query.read(), session().pair))
 
 

@@ -3,15 +3,16 @@
 import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.architectures.spec import MAXIMUM, NEWER_FIELDS, SHORTCUT_GAINS, Shortcut
 from explorer.datasets import shapes
 from explorer.presets import PRESETS
+from explorer.runs.directory import MOST_SNAPSHOTS
 from explorer.training import TrainingConfig
 from explorer.training.config import OFFERED
-from explorer.ui.services.url_codec import UrlState
+from explorer.ui.services.url_codec import UrlState, parse_int
 
 DATA = re.compile(r"cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
@@ -36,9 +37,12 @@ class BuildState(UrlState):
     a form is filled in step by step, and `network` says what to change. `data` is what to train on, see `canonical`;
     "own" while nothing is uploaded yet. `twin` says whether the twin is trained too, `grey` whether the networks take
     grey images, `free` whether stages are edited one by one. `run` is the run that is looked at, None for the form;
-    `replay` the recorded training that is watched.
+    `replay` the recorded training that is watched. `snapshots` is the number of steps whose weights the run keeps, None
+    for the usual number.
     Raises ValueError for a text that could not have come from this app.
     """
+
+    INTEGERS: ClassVar = {"snapshots": (0, MOST_SNAPSHOTS)}
 
     preset: str = "resnet-20"
     spec: str = "{}"
@@ -49,8 +53,10 @@ class BuildState(UrlState):
     run: str | None = None
     replay: str | None = None
     grey: bool = False
+    snapshots: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.preset not in PRESETS:
             raise ValueError(f"there is no preset {self.preset!r}.")
         _check_spec_fields(_changes(self.spec))
@@ -113,6 +119,8 @@ class BuildState(UrlState):
 
     @classmethod
     def _decode(cls, name: str, text: str) -> Any:
+        if name in cls.INTEGERS:
+            return parse_int(text)
         if name not in ("twin", "grey", "free"):
             return text
         if text not in ("yes", "no"):

@@ -149,7 +149,7 @@ def remedies(state: BuildState, found: Forecast, measured: Speed) -> dict[str, B
 
     def suffices(form: BuildState) -> bool:
         try:
-            return forecast(form, _specs(form), measured).passes >= LEAST_PASSES
+            return forecast(form, specs_of(form), measured).passes >= LEAST_PASSES
         except ValueError:
             return False
 
@@ -163,20 +163,20 @@ def remedies(state: BuildState, found: Forecast, measured: Speed) -> dict[str, B
     for n in range((blocks_a_stage(fields) or 1) - 1, 0, -1):
         fewer = state.with_regular_stages(n, fields["stages"][0]["channels"])
         if suffices(fewer):
-            changed[f"{_specs(fewer)[0].depth} layers"] = fewer
+            changed[f"{specs_of(fewer)[0].depth} layers"] = fewer
             break
     drawn = shapes.named(state.data)
     if drawn and drawn.size > 16:
         smaller = replace(state, data=replace(drawn, size=16).key)
         if suffices(smaller):
             changed["16 pixels"] = smaller
-    seconds = sufficient_budget(lambda budget: forecast(state.with_config(seconds=budget), _specs(state), measured))
+    seconds = sufficient_budget(lambda budget: forecast(state.with_config(seconds=budget), specs_of(state), measured))
     if seconds is not None:
         changed[f"Train for {duration(seconds).replace('.0 h', ' h')}"] = state.with_config(seconds=seconds)
     return changed
 
 
-def _specs(state: BuildState) -> tuple[ArchitectureSpec, ...]:
+def specs_of(state: BuildState) -> tuple[ArchitectureSpec, ...]:
     """The networks of the form. Raises ValueError where they cannot exist."""
     spec = state.network(*dataset_access.data_shape(state.data))
     try:

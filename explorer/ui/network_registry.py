@@ -5,7 +5,9 @@ Their weights are shared by all sessions and read-only.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -17,13 +19,14 @@ from explorer.errors import user_message
 from explorer.experiments import measurement
 from explorer.images import PHOTOS
 from explorer.pretrained import CIFAR_DATA, accuracy_against_depth
+from explorer.runs import weight_snapshots
 from explorer.ui import client, user_models
 from explorer.ui.markdown import as_text, without_bidi
 from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import ChosenNetwork
-from explorer.ui.services.offered_networks import DepthPoint, OfferedNetworks
+from explorer.ui.services.inference import STEP_MARK, ChosenNetwork
+from explorer.ui.services.offered_networks import DepthPoint, OfferedNetworks, kept_step, name_at
 
 RECENT_RUNS = 10
 
@@ -235,7 +238,34 @@ def _load(name: str) -> Checkpoint:
     run = runs.find(trained[1])
     if run is None:
         raise CheckpointError("the run that trained this network is deleted; choose another network.")
-    return checkpoints.load(run.network_file(trained[2]))
+    if trained[3] is None:
+        return checkpoints.load(run.network_file(trained[2]))
+    network = weight_snapshots.snapshot(run, trained[2], int(trained[3]))
+    finished = checkpoint(name.partition(STEP_MARK)[0])
+    return replace(finished, network=network, metrics={}, record=_record_until(finished.record, int(trained[3])))
+
+
+def _record_until(record: dict[str, Any], step: int) -> dict[str, Any]:
+    """The record of a training without the epochs that ended behind that step."""
+    epochs = [epoch for epoch in record.get("epochs", ()) if epoch["step"] <= step]
+    return {**record, "epochs": epochs, "steps": step}
+
+
+def load_step(name: str, step: int) -> Checkpoint:
+    """The network of that name after so many steps of its training, in any thread; nothing is measured of it. Raises
+    CheckpointError."""
+    return loader(name_at(name, step))()
+
+
+def at_step(names: Iterable[str], step: int | None) -> list[str]:
+    """The names of these networks at the last of their kept steps that is not behind `step`."""
+    return [name_at(name, kept_step(snapshot_steps(name), step)) for name in names]
+
+
+def snapshot_steps(name: str) -> tuple[int, ...]:
+    """The steps of that network's training whose weights are kept, in their order; none for most networks."""
+    run = user_models.run_of(name)
+    return weight_snapshots.snapshot_steps(run) if run else ()
 
 
 def digests_of_owner(names: Iterable[str]) -> tuple[str, list[str]] | None:
@@ -346,10 +376,13 @@ def offered_networks(names: Iterable[str]) -> OfferedNetworks:
         twins,
         for_data,
         _depth_charts(),
+        steps={name: steps for name in names if (steps := snapshot_steps(name))},
+        load_step=load_step,
     )
 
 
-def chosen_networks(names: Iterable[str]) -> list[ChosenNetwork]:
-    """The networks of a page, with their colours beside each other. Raises CheckpointError."""
+def chosen_networks(names: Iterable[str], step: int | None = None) -> list[ChosenNetwork]:
+    """The networks of a page, at that step of their training, with their colours beside each other. Raises
+    CheckpointError."""
     names = list(names)
-    return offered_networks(names).beside(names)
+    return offered_networks(names).beside(names, step)

@@ -47,7 +47,8 @@ def twins_text(first: str, second: str) -> str:
 def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = None) -> str:
     """Where a saved figure comes from: the networks with the data and the seed of their training, and the image."""
     said = [
-        f"{network.title} ({', '.join([*_origin(network.checkpoint), *_changes(network)])})" for network in networks
+        f"{network.title} ({', '.join([*_origin(network.checkpoint), *_step(network), *_changes(network)])})"
+        for network in networks
     ]
     text = f"Networks: {listed(said)}."
     if subject is None:
@@ -59,6 +60,10 @@ def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = 
 def _origin(checkpoint: Checkpoint) -> list[str]:
     seed = "seed not recorded" if checkpoint.seed is None else f"seed {checkpoint.seed}"
     return [*variant_words(checkpoint.spec), shortened(checkpoint.data, _LONGEST), seed]
+
+
+def _step(network: ChosenNetwork) -> list[str]:
+    return [] if network.step is None else [f"at step {network.step:,} of its training"]
 
 
 def _changes(network: ChosenNetwork) -> list[str]:

@@ -18,10 +18,12 @@ from explorer.runs import Run
 from explorer.ui import client
 from explorer.ui.services import model_store
 from explorer.ui.services.caches import CACHES
+from explorer.ui.services.inference import STEP_MARK
 from explorer.ui.services.model_store import ModelInfo, SessionFolder, StoredModel, models_of, shared_folder
 from explorer.weights_import import Normalisation, Reading, Report
 
-RUN_NETWORK_ID = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
+RUN_NETWORK_ID = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})(?:{STEP_MARK}([0-9]{{1,10}}))?")
+"""The run, the network's file, and the step of its training at which it is meant."""
 UPLOAD_ID = re.compile(r"mine-([0-9a-f]{16})")
 SHARED_ID = re.compile(r"shared-([0-9a-f]{32})")
 SHARED_DAYS = model_store.SHARED_DAYS

@@ -5,7 +5,7 @@ import { rowRequests } from "../../explorer/ui/viewer/static/row_requests.js";
 import { aligned, needsRows, parseRows, rowsKey, shownRows, withRow } from "../../explorer/ui/viewer/static/rows.js";
 import { EMPTY, reduce } from "../../explorer/ui/viewer/static/store.js";
 
-const VIEW = { picture: "sample-6-6", layers: "blocks", networks: ["a", "b"], theme: "light" };
+const VIEW = { picture: "sample-6-6", layers: "blocks", step: null, networks: ["a", "b"], theme: "light" };
 const row = (name, more = {}) => ({ name, title: name, chart: null, words: [], start: null, pending: false, ...more });
 const answer = (rows, done = true) => ({ layers: ["stem", "block"], rows, costs: {}, progress: "", done, csv: "" });
 const wanting = (rows, view = VIEW) => ({ ...EMPTY, view, selection: { ...EMPTY.selection, rows } });
@@ -99,7 +99,7 @@ test("the server is asked until it has measured all, and no more", async () => {
   const own = viewer("probe", [answer([row("probe", { pending: true })], false), answer([row("probe")])]);
   await own.ask();
   assert.equal(own.asked.length, 2);
-  assert.deepEqual(own.asked[0], { networks: ["a", "b"], layers: "blocks", rows: "probe", start: [] });
+  assert.deepEqual(own.asked[0], { networks: ["a", "b"], layers: "blocks", step: null, rows: "probe", start: [] });
   assert.ok(!needsRows(own.state));
   await own.ask();
   assert.equal(own.asked.length, 2);

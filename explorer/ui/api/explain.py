@@ -115,7 +115,7 @@ class ExploreSession:
 
     def want(self, state: AppState, subject: InputImage, names: Sequence[str]) -> None:
         """Notes what is wanted now, so that an attack for another view, which `run_ahead` has begun, ends."""
-        self._wanted = (subject.digest, state.attack, state.change, *names)
+        self._wanted = (subject.digest, state.attack, state.change, str(state.step), *names)
 
     def image_of(self, state: AppState) -> InputImage:
         """The picture of a view: one of the app, or a file that this session has uploaded."""
@@ -134,20 +134,20 @@ class ExploreSession:
     ) -> InputImage:
         """The picture as the attack of the view on the networks of these names has made it. `go_on` is called before
         each step, and may raise."""
-        return self.passes.attacked(self.networks(names), state, subject, go_on)
+        return self.passes.attacked(self.networks(names, state.step), state, subject, go_on)
 
     def run(
         self, state: AppState, subject: InputImage, names: Sequence[str], go_on: Callable[[], None] = lambda: None
     ) -> list[NetworkResult]:
         """The networks of these names with their passes over the picture, attacked where the view has an attack."""
         subject = self.attacked(state, subject, names, go_on)
-        return [self.passes.run(network, state, subject) for network in self.networks(names)]
+        return [self.passes.run(network, state, subject) for network in self.networks(names, state.step)]
 
-    def networks(self, names: Sequence[str]) -> list[ChosenNetwork]:
-        """Those of the page with these names."""
+    def networks(self, names: Sequence[str], step: int | None = None) -> list[ChosenNetwork]:
+        """Those of the page with these names, at that step of their training."""
         if not names or any(name not in self.offered.load for name in names):
             raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
-        return self.offered.beside(names)
+        return self.offered.beside(names, step)
 
 
 SESSIONS: WeakValueDictionary[str, ExploreSession] = WeakValueDictionary()  # by token; each goes with its session
@@ -175,7 +175,8 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
             subject = session.attacked(state, subject, names, partial(session.reject_superseded, number))
             results = session.run(state, subject, names)
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
-            key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
+            key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{titles}"
+            key += "".join(f"/{network.name}" for network in results)
             key += f"/{state.change}/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
             key += f"/{subject.attack_refusal}"
             if only in ("value", "field"):
@@ -259,14 +260,14 @@ def view_of(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
 def classify(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
     """The message about a file that the session does not keep: the picture, small, and what each of the `networks`
     predicts of it. Raises RequestError."""
-    _state, names, _only = view_of(asked)
+    state, names, _only = view_of(asked)
     try:
         found = decode(file, _name(asked))
     except ImageError as error:
         raise RequestError(200, "picture", str(error)) from None
     answers = []
     with user_errors(), INFERENCE_SLOTS:
-        for network in session.networks(names):
+        for network in session.networks(names, state.step):
             rendered = found.rendered(network.checkpoint.rendering)  # as the images of its training
             best, probability = predict(network.checkpoint, rendered.pixels)
             answers.append({"name": network.checkpoint.class_names[best], "probability": json_float(probability)})

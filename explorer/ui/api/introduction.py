@@ -23,7 +23,7 @@ def introduction(
     known = ", ".join(names[:_CLASSES_NAMED])
     if len(names) > _CLASSES_NAMED:
         known += f" and {len(names) - _CLASSES_NAMED:,} more"
-    are_twins = offered and len(results) == 2 and results[1].name == offered.twins.get(first.name)
+    are_twins = offered and len(results) == 2 and results[1].listed == offered.twins.get(first.listed)
     return {
         "heading": f"One image, {'two networks' if len(results) > 1 else 'one network'}",
         "twins": [network.title for network in results] if are_twins else None,

@@ -6,6 +6,7 @@ from explorer.ui.api.attack import pack_attack
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.changes import pack_changes
 from explorer.ui.api.depths import depth_chart
+from explorer.ui.api.film import film
 from explorer.ui.api.introduction import introduction
 from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
@@ -43,6 +44,7 @@ def view_message(
         "source": source_text(results, subject),
         "introduction": introduction(subject, results, offered),
         "depths": depth_chart(results, offered),
+        "film": film(results, offered),
         "predictions": pack_predictions(writer, subject, results),
         "distance": distance,
         "attack": pack_attack(writer, subject, results),

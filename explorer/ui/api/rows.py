@@ -17,6 +17,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from explorer import checkpoints
 from explorer.attribution import shared_axis
 from explorer.errors import user_message
 from explorer.experiments import probing, receptive_fields, twin_distance
@@ -214,16 +215,17 @@ def layer_rows(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> by
     start = asked.get("start", ())
     wanted = [name for name in ROWS if name in (state.rows or "").split(",")]
     with user_errors():
-        networks = session.networks(names)
-        if any(network.name not in session.offered.measured for network in networks):
+        networks = session.networks(names, state.step)
+        if any(network.listed not in session.offered.measured for network in networks):
             raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
         subjects = [_subject(session, network) for network in networks]
         return _answer(session, state, subjects, wanted, start if isinstance(start, list) else [])
 
 
 def _subject(session: ExploreSession, network: ChosenNetwork) -> Subject:
-    about = session.offered.measured[network.name]
-    return Subject(network, about.digest(), about.owner, about.pictures)
+    about = session.offered.measured[network.listed]
+    digest = about.digest() if network.step is None else checkpoints.digest(network.checkpoint)
+    return Subject(network, digest, about.owner, about.pictures)
 
 
 def _answer(

@@ -1,11 +1,11 @@
 """The depth strip: all layers of one or two networks on one axis, as a part of the message for the browser."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from explorer import figures
-from explorer.attribution import extent, shared_axis, shared_tops
+from explorer.attribution import LayerProfile, extent, shared_axis, shared_tops
 from explorer.figures import DIVERGING, SEQUENTIAL
 from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.ui.api.binary import MessageWriter, json_float
@@ -48,15 +48,20 @@ def pack_strip(writer: MessageWriter, rows: Sequence[NetworkResult]) -> dict[str
         "palettes": {**palettes, "signed": palettes["map"]},
         "networks": [_network(row, axis, writer, *tops) for row, *tops in zip(rows, cams, maps, signed, strict=True)],
         "maxima": {
-            "cam": _scale_maxima(axis, cams),
-            "map": _scale_maxima(axis, maps),
-            "signed": _scale_maxima(axis, signed),
+            "cam": _scale_maxima(axis, [_ends(row, lambda column: column.cam.max()) for row in rows]),
+            "map": _scale_maxima(axis, [_ends(row, lambda column: column.peak) for row in rows]),
+            "signed": _scale_maxima(axis, [_ends(row, lambda column: extent(column.signed_cam)) for row in rows]),
         },
         "charts": [
             _chart(ACTIVATION_RMS, "activation_magnitude", rows, axis),
             _chart(GRADIENT_RMS, "gradient_magnitude", rows, axis),
         ],
     }
+
+
+def _ends(row: NetworkResult, end: Callable[[LayerProfile], float]) -> dict[str, float]:
+    """Where the colour scale of each layer ends: at every step of a training where it ends for the finished network."""
+    return {column.name: _scale_end(end(column)) for column in row.scaled_by}
 
 
 def _scale_end(value: float) -> float:

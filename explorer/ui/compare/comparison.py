@@ -85,8 +85,15 @@ class ComparedNetwork(NetworkResult):
 
     def nearest(self, depth: float) -> LayerProfile:
         """The layer whose relative depth is nearest to `depth`; of two equally near ones the later."""
+        return self._nearest(self.profiles, depth)
+
+    def nearest_scale(self, depth: float) -> LayerProfile:
+        """The same of the finished network, whose colour scales every step of a training has."""
+        return self._nearest(self.scaled_by, depth)
+
+    def _nearest(self, columns: Sequence[LayerProfile], depth: float) -> LayerProfile:
         name = min(reversed(list(self.depths)), key=lambda layer: abs(self.depths[layer] - depth))
-        return next(column for column in self.profiles if column.name == name)
+        return next(column for column in columns if column.name == name)
 
 
 def compare(state: CompareState, networks: Sequence[ChosenNetwork], subject: InputImage) -> list[ComparedNetwork]:
@@ -98,12 +105,15 @@ def compare(state: CompareState, networks: Sequence[ChosenNetwork], subject: Inp
         classes = network.checkpoint.class_names
         target = classes.index(asked) if asked in classes else None
         trace, profiles = _run_pass(f"{network.name}/{subject.digest}/{target}", network.name, subject, target)
+        scale = None
+        if network.step is not None:
+            _, scale = _run_pass(f"{network.listed}/{subject.digest}/{target}", network.listed, subject, target)
         if not all(np.isfinite(column.signed_cam).all() for column in profiles):
             raise ValueError(
                 f"the maps of {network.title} are too large for a number, so nothing can be compared with them; choose "
                 "another network."
             )
-        results.append(NetworkResult(**vars(network), trace=trace, profiles=profiles))
+        results.append(NetworkResult(**vars(network), trace=trace, profiles=profiles, scale=scale))
     return side_by_side(results)
 
 
@@ -163,11 +173,12 @@ def column_tops(
 
     if scope == "layer":
         columns = [
-            {str(place): top(network.nearest(depth)) for place, depth in enumerate(depths)} for network in compared
+            {str(place): top(network.nearest_scale(depth)) for place, depth in enumerate(depths)}
+            for network in compared
         ]
         return [list(tops.values()) for tops in shared_tops(columns, "layer")]
     layers = [
-        {column.name: top(column) for column in network.profiles if column.name in network.depths}
+        {column.name: top(column) for column in network.scaled_by if column.name in network.depths}
         for network in compared
     ]
     return [[next(iter(tops.values()))] * len(depths) for tops in shared_tops(layers, scope)]

@@ -291,6 +291,8 @@ def _write(
     found: Outcome | None,
 ) -> None:
     with report_errors("the ensemble cannot be kept"):
+        if any(each.step is not None for each in compared):
+            raise ValueError("an ensemble is kept of finished networks; move the step of the training to its end.")
         members = tuple(Member(each.name, each.title, network_registry.weights_digest(each.name)) for each in compared)
         is_uniform, metrics = weights == ensembles.uniform(len(weights)), None
         if found is not None:

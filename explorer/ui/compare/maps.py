@@ -280,7 +280,7 @@ def _or_nan(value: float | None) -> float:
 
 def _open_in_explore(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
     """The first network with one of the same classes, since Explore shows no others beside each other."""
-    first, *others = (network.name for network in compared)
+    first, *others = (network.listed for network in compared)
     second = next((other for other in others if network_registry.same_classes(first, other)), None)
     if st.button("Open in Explore, with every layer and its feature maps", key="to_explore"):
         layer = compared[0].nearest(state.depth).name
@@ -291,6 +291,7 @@ def _open_in_explore(state: CompareState, compared: Sequence[ComparedNetwork]) -
             frame=state.frame,
             paper=state.paper,
             target=state.target,
+            step=state.step,
             layer=layer,
             scope=state.scope,
             evidence=state.evidence,

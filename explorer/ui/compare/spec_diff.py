@@ -81,7 +81,8 @@ def _table(every: Sequence[Row], compared: Sequence[ComparedNetwork]) -> Table:
 def _file_facts(network: ComparedNetwork) -> dict[str, Any]:
     checkpoint = network.checkpoint
     fields = ("seed", "data", "config", "class_names", "mean", "std")
-    facts = {"name": network.name, "spec": checkpoint.spec.to_dict()}
+    facts: dict[str, Any] = {"name": network.listed} | ({} if network.step is None else {"step": network.step})
+    facts |= {"spec": checkpoint.spec.to_dict()}
     facts |= {name: getattr(checkpoint, name) for name in fields} | {"figures": checkpoint.metrics}
     return facts | {name: checkpoint.record.get(name) for name in ("versions", "device")}
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from explorer.experiments.cam_metrics import Target
 from explorer.experiments.measurement import RESULTS
 from explorer.images import Paper
-from explorer.ui.services.explore_state import MAX_INDEX, AppState, Evidence, Scope
+from explorer.ui.services.explore_state import MAX_INDEX, MOST_STEPS, AppState, Evidence, Scope
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
@@ -27,11 +27,11 @@ class CompareState(UrlState):
     `grid` says whether maps are drawn with their true pixels. `data` and `n` are the test images of all measurements,
     "" and None the default ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the
     measurements that a link asks for. `tab` is the open one. `weights` are those of the ensemble: "uniform", "learned"
-    on the validation images, or "kept-" and the id of a kept ensemble. Raises ValueError for values that this app
-    never writes.
+    on the validation images, or "kept-" and the id of a kept ensemble. `step` is as in an `AppState`. Raises ValueError
+    for values that this app never writes.
     """
 
-    INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "n": (1, 10**8)}
+    INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "n": (1, 10**8), "step": (0, MOST_STEPS)}
 
     networks: tuple[str, ...] = ("shapes-plain-20", "shapes-resnet-20")
     picture: str = "sample-6-6"
@@ -48,6 +48,7 @@ class CompareState(UrlState):
     paper: Paper | None = None
     evidence: Evidence = "positive"
     weights: str = "uniform"
+    step: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

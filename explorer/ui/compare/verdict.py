@@ -133,7 +133,7 @@ def comparable(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions
 
 def ending(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> None:
     """The finding, and the next question as a link with the pair."""
-    names = [network.name for network in networks[:2]]
+    names = [network.listed for network in networks[:2]]
     query = {"source": "checkpoint", "first": names[0], "second": names[1]}
     page = "gradients" if network_registry.same_classes(*names) else ""
     navigation.ending(finding(*comparable(networks, said)), page, "What reaches the first layer?", query)

@@ -53,8 +53,8 @@ def load_view() -> ExploreView:
     subject = find_image(state)
     names = list(filter(None, (state.first, state.second)))
     offered = network_registry.offered_networks([*network_registry.network_names(), *names])  # a link may name others
-    networks = offered.beside(names)
-    offered = replace(offered, measured={network.name: _measurable(network) for network in networks})
+    networks = offered.beside(names, state.step)
+    offered = replace(offered, measured={network.listed: _measurable(network) for network in networks})
     explore_session().offered = offered
     view = ExploreView(state, subject or sample_image(6, 6), subject is None, networks, offered)
     explore_session().run_ahead(state, view.subject, names)
@@ -64,9 +64,9 @@ def load_view() -> ExploreView:
 
 def _measurable(network: ChosenNetwork) -> Measurable:
     about = network.checkpoint
-    owner = network_registry.owner_of(network.name)
+    owner = network_registry.owner_of(network.listed)
     pictures = dataset_access.labelled_pictures(about.spec, about.class_names, about.data)
-    return Measurable(owner, partial(network_registry.digest, network.name, owner), pictures)
+    return Measurable(owner, partial(network_registry.digest, network.listed, owner), pictures)
 
 
 def load_view_in_fragment() -> ExploreView:

@@ -41,7 +41,7 @@ def update_state(**changes: Any) -> None:
     if not {"first", "second"} & set(changes) and lost():
         state = replace(state, first=before.first, second=before.second)
     # A query of networks alone, which came from another page, shows the first card; its networks stay.
-    travelled = {name: text for name, text in url_query.read().items() if name in ("first", "second")}
+    travelled = {name: text for name, text in url_query.read().items() if name in ("first", "second", "step")}
     kept = travelled if state.source == "initial" and not {*travelled} & {*changes} else {}
     write(replace(state, **changes).to_query() | kept)
 

@@ -17,9 +17,9 @@ from explorer.experiments.stored_gradients import LabelledBatch, picture_count
 from explorer.files import csv_text
 from explorer.training import GradientSizes
 from explorer.ui import dataset_access, forecasts, network_registry
-from explorer.ui.gradients.state import MOST_STEPS, GradientsState
+from explorer.ui.gradients.state import GradientsState
 from explorer.ui.services.caches import CACHES
-from explorer.ui.services.explore_state import NAME
+from explorer.ui.services.explore_state import MOST_STEPS, NAME
 from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.session import session
 
@@ -188,9 +188,11 @@ def data_of(state: GradientsState) -> list[str]:
 
 
 def measured_networks(state: GradientsState, data: str) -> list[MeasuredFlow]:
+    """The networks of the view at its step that are measured."""
+    names = network_registry.at_step(state.networks, state.step)
     return [
         MeasuredFlow(network_registry.checkpoint(name).spec, (flow,), title)
-        for name, title in zip(state.networks, titles(state.networks), strict=True)
+        for name, title in zip(names, titles(state.networks), strict=True)
         if (flow := _known_network(name, data, state.mode)) is not None
     ]
 
@@ -198,7 +200,8 @@ def measured_networks(state: GradientsState, data: str) -> list[MeasuredFlow]:
 def networks_plan(state: GradientsState, data: str) -> MeasurementPlan | None:
     """What the state's networks still lack, or None. Up to `AT_ONCE` seconds of work are done at once."""
     store, mode = session().flows, state.mode
-    missing = [name for name in state.networks if _known_network(name, data, mode) is None]
+    names = network_registry.at_step(state.networks, state.step)
+    missing = [name for name in names if _known_network(name, data, mode) is None]
     if not missing:
         return None
     loaded = [network_registry.checkpoint(name) for name in missing]
@@ -216,9 +219,19 @@ def networks_plan(state: GradientsState, data: str) -> MeasurementPlan | None:
     plan = _plan(f"{'-'.join(missing)}-{data}-{mode}", costs, steps)
     if plan.seconds > AT_ONCE:
         return plan
-    with INFERENCE_SLOTS:
-        list(steps())
-    return None
+    passes = steps()
+    while True:
+        session()  # ends a run that another one supersedes: of a film that goes on, between two passes
+        with INFERENCE_SLOTS:
+            if next(passes, None) is None:
+                return None
+
+
+def measured_steps(state: GradientsState, data: str) -> list[MeasuredFlow]:
+    """All that is measured of the view's networks at any kept step."""
+    steps = {step for name in state.networks for step in network_registry.snapshot_steps(name)}
+    every = (replace(state, step=step) for step in [*sorted(steps), None])
+    return [flow for each in every for flow in measured_networks(each, data)] if steps else []
 
 
 def _network_key(name: str, data: str, mode: Mode) -> str:

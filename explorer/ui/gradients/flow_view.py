@@ -23,8 +23,15 @@ READABLE_LINES = 12  # in one panel
 SENTENCES = 3  # above the chart; it must stay in sight
 
 
-def show_flows(state: GradientsState, found: list[MeasuredFlow], pictures: str, offer: Callable[[], None]) -> None:
-    """`pictures` names the batch; `offer` draws the button that measures more."""
+def show_flows(
+    state: GradientsState,
+    found: list[MeasuredFlow],
+    pictures: str,
+    offer: Callable[[], None],
+    beside: Sequence[MeasuredFlow] = (),
+) -> None:
+    """`pictures` names the batch; `offer` draws the button that measures more. The axis holds the sizes of `found` and
+    of those `beside`, so that the steps of a training share one."""
     if not found:
         st.info("Nothing of this is measured yet.")
         offer()
@@ -42,7 +49,13 @@ def show_flows(state: GradientsState, found: list[MeasuredFlow], pictures: str, 
     profiles.draw_profile(
         key="gradients_chart",
         data=profiles.profile(
-            lines, legend, size=size, alt=alt, sample=sample, source=f"{sample_of(found, pictures)}. {origin_of(state)}"
+            lines,
+            legend,
+            size=size,
+            alt=alt,
+            sample=sample,
+            span=profiles.span_of([*lines, *profiles.lines_of(beside, state)]) if beside else None,
+            source=f"{sample_of(found, pictures)}. {origin_of(state)}",
         ),
     )
     st.caption(circumstances(state, found, pictures))
@@ -124,7 +137,10 @@ def sample_of(found: Sequence[MeasuredFlow], pictures: str) -> str:
 
 def origin_of(state: GradientsState) -> str:
     """The data and seeds of the trainings of the view's networks; "" at initialisation."""
-    return "" if state.source == "initial" else source_text(network_registry.chosen_networks(state.networks))
+    if state.source == "initial":
+        return ""
+    step = state.step if state.source == "checkpoint" else None
+    return source_text(network_registry.chosen_networks(state.networks, step))
 
 
 def circumstances(state: GradientsState, found: Sequence[MeasuredFlow], pictures: str) -> str:

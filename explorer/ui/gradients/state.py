@@ -11,7 +11,7 @@ from explorer.experiments.gradient_flow import Mode, Quantity
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
 from explorer.ui import dataset_access
 from explorer.ui.build_state import canonical
-from explorer.ui.services.explore_state import NAME
+from explorer.ui.services.explore_state import MOST_STEPS, NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Source = Literal["initial", "checkpoint", "record"]
@@ -25,7 +25,6 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "activations": ACTIVATIONS,
 }
 MOST_SEEDS = 10
-MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class GradientsState(UrlState):
 
     `source` says where the gradients come from: initial weights (the grid of `depths` to `activations`, each a tuple in
     the order of `FACTORS`, with `seeds` seeds each), networks as they are (`first` and perhaps `second`, in `mode`), or
-    what their trainings recorded at `step`. `data` names the labelled pictures of the batch, None the ones that fit.
+    what their trainings recorded at `step`, None for the first one. Networks as they are may be shown at a `step` of
+    their training, None for the finished ones. `data` names the labelled pictures of the batch, None the ones that fit.
     `what` is measured, shown at `scale`. Raises ValueError for what could not have come from this page.
     """
 
@@ -53,12 +53,12 @@ class GradientsState(UrlState):
     first: str = "shapes-plain-20"
     second: str | None = "shapes-resnet-20"
     mode: Mode = "evaluation"
-    step: int = 0
+    step: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seeds is None or self.step is None:
-            raise ValueError("a view needs a number of seeds and a step.")
+        if self.seeds is None:
+            raise ValueError("a view needs a number of seeds.")
         for name, options in FACTORS.items():
             chosen = getattr(self, name)
             if not chosen or chosen != tuple(option for option in options if option in chosen):
@@ -92,7 +92,7 @@ class GradientsState(UrlState):
     def shown(cls, query: Mapping[str, str]) -> Self:
         """The view of that query; the first card's where the query asks for none. The names of networks alone ask for
         none: those of other pages travel along."""
-        own = {field.name for field in fields(cls)} - {"first", "second"}
+        own = {field.name for field in fields(cls)} - {"first", "second", "step"}
         return cls.from_query(query) if own & {*query} else cls.from_query(CARDS[0].to_query())
 
     @classmethod
@@ -100,9 +100,9 @@ class GradientsState(UrlState):
         if name in FACTORS:
             parts = text.split(",")[:20]
             return tuple(option for option in FACTORS[name] if str(option) in parts)
-        if name in cls.INTEGERS:
+        if name in cls.INTEGERS and text != "none":
             return parse_int(text)
-        return None if name in ("second", "data") and text == "none" else text
+        return None if name in ("second", "data", "step", "seeds") and text == "none" else text
 
 
 def _initial(norm: Norm, initialisation: Initialisation) -> GradientsState:

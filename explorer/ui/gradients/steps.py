@@ -38,7 +38,7 @@ def show_steps(state: GradientsState, records: Mapping[str, RecordedFlow], steps
         data={
             "networks": " ".join(records),
             "steps": steps,
-            "step": max((step for step in steps if step <= state.step), default=steps[0]),
+            "step": max((step for step in steps if step <= (state.step or 0)), default=steps[0]),
             "chart": chart,
             "sizes": [[finite(line.band.median, profiles.DIGITS) for line in each] for each in lines],
             "sentences": [" ".join(findings(each, sample="run")) for each in found],

@@ -18,7 +18,18 @@ from explorer.figures import Chapter, Chart, Table
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory
 from explorer.ui import client, dataset_access, forecasts, lesson, navigation
-from explorer.ui.build import budget, classes, dataset_panel, ending, form, replay, run_view, training_form, widgets
+from explorer.ui.build import (
+    budget,
+    classes,
+    dataset_panel,
+    ending,
+    form,
+    kept_weights,
+    replay,
+    run_view,
+    training_form,
+    widgets,
+)
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_sentence, table
@@ -61,7 +72,7 @@ def _show_form(state: BuildState) -> None:
     with left:
         parts = (
             (form.choose_preset, form.choose_network),
-            (training_form.offer_settings, training_form.choose_training),
+            (training_form.offer_settings, training_form.choose_training, kept_weights.choose_number),
             (dataset_panel.choose_data,),
         )
         for tab, widgets_of_tab in zip(_tabs(), parts, strict=True):
@@ -120,6 +131,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
     if missing:
         st.error(as_sentence(missing))
     budget.show_budget(state, specs)
+    kept_weights.show_size(state, specs)
     if pressed:
         _start(state, specs)
 
@@ -164,6 +176,7 @@ def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
         owner=client.owner(),
         created=time.time(),
         names=tuple(spec.name for spec in specs),
+        snapshots=kept_weights.number_of(state, specs),
     )
     try:
         return runs.submit(request, secrets.token_hex(16))

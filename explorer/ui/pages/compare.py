@@ -1,12 +1,13 @@
 """Compare: two to four networks, their accuracy, where they disagree, and what they look at."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from explorer.errors import user_message
-from explorer.ui import lesson, measured_images, missing, network_registry
+from explorer.ui import film, lesson, measured_images, missing, network_registry
 from explorer.ui.compare import (
     controls,
     ensemble,
@@ -58,6 +59,8 @@ def show() -> None:
 
 def _show() -> None:
     state = load_state()
+    if state is not None and (step := film.shown_step(state.step)) != state.step:
+        state = replace(state, step=step, measured=())  # a film measures nothing by itself
     if state is None:
         st.info("There are not two networks here. Build them with `python -m explorer pretrained all`.")
         return
@@ -67,8 +70,9 @@ def _show() -> None:
     if not lesson.hides("controls"):
         controls.choose_more_networks(state)
     network_registry.load_visibly(state.networks)
-    networks = network_registry.chosen_networks(state.networks)
+    networks = network_registry.chosen_networks(state.networks, state.step)
     _introduction(networks)
+    film.show(state.networks, state.step, lambda step: update_state(step=step, measured=()))
     sections(state, networks, subject or sample_image(6, 6))
 
 
@@ -85,7 +89,7 @@ def _introduction(networks: Sequence[ChosenNetwork]) -> None:
 
 def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: InputImage) -> None:
     """All that the page shows of these networks. The tiles come first: they need no pass."""
-    key = ",".join(state.networks)
+    key = ",".join(network.name for network in networks)
     try:
         shared = measured_images.shared_data(networks)
     except ValueError as error:  # the files of some data are damaged

@@ -15,6 +15,7 @@ from explorer.ui.viewer.places import (
     changes_panel,
     connection,
     ending,
+    film,
     introduction,
     layer_header,
     layer_panel,
@@ -38,6 +39,7 @@ def _show(state: AppState) -> None:
     # Always the same elements: Streamlit identifies a fragment by its position.
     connected = st.container()
     introduction()
+    film()
     above = st.container()
     network_registry.load_visibly(filter(None, (state.first, state.second)))
     view = load_view()
@@ -47,7 +49,7 @@ def _show(state: AppState) -> None:
         else:  # another picture or layer changes what the server draws too
             _viewer(view)
     with above:
-        names = [network.name for network in view.networks]
+        names = [network.listed for network in view.networks]
         missing.show_missing(controls.missing_networks(), names, view.missing, controls.update_state)
     overview()
     changes_panel()
@@ -72,7 +74,7 @@ def _viewer(view: ExploreView) -> None:
         "view": {
             **{name: getattr(state, name) for name in PASS_FIELDS},
             "picture": view.picture,
-            "networks": [network.name for network in view.networks],
+            "networks": [network.listed for network in view.networks],
             "theme": view.offered.theme,
         },
         "heard": session().heard,

@@ -7,7 +7,7 @@ import streamlit as st
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
 from explorer.labels import listed
-from explorer.ui import dataset_access, lesson, missing, navigation, network_registry
+from explorer.ui import dataset_access, film, lesson, missing, navigation, network_registry
 from explorer.ui.gradients import controls, flow_measurements, geometry, slow_step
 from explorer.ui.gradients.flow_measurements import MeasuredFlow, MeasurementPlan
 from explorer.ui.gradients.flow_view import FlowView, origin_of, show_flows
@@ -127,6 +127,9 @@ def _trained(state: GradientsState) -> FlowView | None:
     if not lesson.hides("controls"):
         controls.choose_batch(state)
         controls.choose_view(state)
+    state = replace(state, step=film.shown_step(state.step))
+    axis = "The axis holds every step that was measured."
+    film.show(state.networks, state.step, lambda step: controls.update_state(step=step), axis)
     data = flow_measurements.data_of(state)
     spec, class_names = network_registry.checkpoint(state.first).spec, network_registry.class_names(state.first)
     if not data:
@@ -147,7 +150,8 @@ def _trained(state: GradientsState) -> FlowView | None:
         )
     plan = flow_measurements.networks_plan(state, name)
     found = flow_measurements.measured_networks(state, name)
-    show_flows(state, found, pictures.words, lambda: _offer(plan, "Measure") if plan else None)
+    beside = flow_measurements.measured_steps(state, name)
+    show_flows(state, found, pictures.words, lambda: _offer(plan, "Measure") if plan else None, beside)
     return FlowView("All layers, after training", state, found, pictures.words, origin_of(state))
 
 
@@ -173,6 +177,6 @@ def _during_training(state: GradientsState) -> FlowView | None:
         f"Weight gradient for {words_for(records)}, in training mode; n = 1 run each. Step 0 is the first batch, "
         "before any weight has changed."
     )
-    step = max((step for step in steps if step <= state.step), default=steps[0])
+    step = max((step for step in steps if step <= (state.step or 0)), default=steps[0])
     found = flow_measurements.measured_records(records, step)
     return FlowView(f"All layers, at step {step:,} of the training", state, found, words_for(records), origin_of(state))

@@ -30,11 +30,12 @@ ROWS = re.compile(r"[a-z]{1,20}(,[a-z]{1,20}){0,11}")  # rows of the strip; thos
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change", "attack")
+PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change", "attack", "step")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
 SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "evidence", "at", "field", "rows")
 
 MAX_INDEX = 100_000  # of a class or channel
+MOST_STEPS = 10**9  # of a training
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,19 @@ class AppState(UrlState):
     layer, or "probabilities", which is each network's probability of the class that it explains. `field` says whether
     the "effective" receptive field of that value is drawn beside the "theoretical" one.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
-    map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them. `rows` names
-    further rows of the strip, with commas; None for none.
+    map of "Can I trust this map?". `step` is that of the training at which the networks are shown, None for the
+    finished ones; a network without weights of the past is shown as it ended. `change` holds interventions, as
+    `interventions.parse_all` reads them. `rows` names further rows of the strip, with commas; None for none.
 
     Raises ValueError for a text that this app never writes.
     """
 
-    INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "channel": (0, MAX_INDEX), "opacity": (0, 100)}
+    INTEGERS: ClassVar = {
+        "target": (0, MAX_INDEX),
+        "channel": (0, MAX_INDEX),
+        "opacity": (0, 100),
+        "step": (0, MOST_STEPS),
+    }
 
     first: str = "shapes-plain-20"
     second: str | None = "shapes-resnet-20"
@@ -84,6 +91,7 @@ class AppState(UrlState):
     field: ReceptiveField = "theoretical"
     rows: str | None = None
     attack: str = ""
+    step: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -46,6 +46,7 @@ from explorer.ui.services.explore_state import AppState, Layers
 from explorer.ui.services.slots import Slots
 
 IMAGE_SIDE_PX = 224  # on the page
+STEP_MARK = "@"  # between the name of a network and a step of its training; no name in a link has it
 
 # More would only wait for each other on the same cores, with their arrays in memory.
 CONCURRENT_PASSES = 2
@@ -166,13 +167,30 @@ class InputImage:
 @dataclass(frozen=True, eq=False)
 class ChosenNetwork:
     """A network of the page. Its lines are `dashed` where another one has its colour; `unique_title` tells it from
-    others of the same name."""
+    others of the same name.
+
+    At a `step` of its training it has a `name` of its own, and `finished` is what it became: all steps have the colour
+    scales of that.
+    """
 
     name: str
     checkpoint: Checkpoint
     colour: str
     dashed: bool = False
     unique_title: str = ""
+    step: int | None = None
+    finished: Checkpoint | None = None
+
+    @property
+    def listed(self) -> str:
+        """Its name in lists and links, at whatever step."""
+        return self.name.partition(STEP_MARK)[0]
+
+    def as_finished(self) -> "ChosenNetwork | None":
+        """The network that it became; None where it is that one."""
+        if self.finished is None:
+            return None
+        return ChosenNetwork(self.listed, self.finished, self.colour, self.dashed, self.unique_title)
 
     @property
     def title(self) -> str:
@@ -193,7 +211,8 @@ class NetworkResult(ChosenNetwork):
 
     `interventions` changed the pass, and `untouched` is the same pass without them; without any it is None. `refusals`
     are those of the view that do not fit the network. Where it got an attacked image, `clean` is the same pass over the
-    image without the attack.
+    image without the attack. At a step of its training `scale` holds the profiles of the finished network, on whose
+    colour scales every step is drawn.
     """
 
     trace: Trace
@@ -202,6 +221,12 @@ class NetworkResult(ChosenNetwork):
     untouched: Trace | None = None
     clean: Trace | None = None
     refusals: tuple[Refusal, ...] = ()
+    scale: tuple[LayerProfile, ...] | None = None
+
+    @property
+    def scaled_by(self) -> tuple[LayerProfile, ...]:
+        """The profiles that say where colour scales end."""
+        return self.scale or self.profiles
 
     @property
     def beside(self) -> Trace | None:
@@ -343,7 +368,7 @@ class InferenceCache:
     def run(self, network: ChosenNetwork, state: AppState, image: InputImage) -> NetworkResult:
         """The network's result with the interventions of the view, explaining the class of the view where the network
         has that class. Else it explains the untouched network's prediction: both passes then explain one class."""
-        loaded = network.checkpoint
+        loaded, given = network.checkpoint, image
         has_target = state.target is not None and state.target < len(loaded.class_names)
         target = state.target if has_target else None
         interventions, refusals = chosen_interventions(loaded, state.change)
@@ -380,6 +405,7 @@ class InferenceCache:
             untouched=untouched,
             clean=clean,
             refusals=refusals,
+            scale=self.run(finished, state, given).profiles if (finished := network.as_finished()) else None,
         )
 
     def attacked(

@@ -23,6 +23,7 @@ overview = place(  # predictions and depth strip
     "<div class='strip'></div><div class='rows'></div></div>",
     ("scale.css", "own_input.css", "predictions.css", "strip.css", "rows.css", "picture_tools.css", "loading.css"),
 )
+film = place("film", "<section class='film' aria-label='Step of the training' hidden></section>", ("film.css",))
 changes_panel = place(
     "changes", "<section class='changes' aria-label='Changes of the networks'></section>", ("changes.css",)
 )

@@ -30,6 +30,7 @@ interface View {
   change: string; // interventions, as `changes.js` reads and writes them; "" for none
   dials: string; // what changes the picture, as text: dials.js
   attack: string; // on the picture, as text: attack.js
+  step: number | null; // of the training; null: the finished networks
   networks: string[];
   theme: string; // the colours of the networks depend on it
 }
@@ -137,8 +138,8 @@ interface UnitPlace {
 }
 type OpenUnit = (unit: UnitPlace) => boolean;
 
-/** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last. */
-type Choose = (changes: Partial<View>, dragged?: boolean) => void;
+/** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last, once it `rests` ms. */
+type Choose = (changes: Partial<View>, dragged?: boolean, rests?: number) => void;
 /** `AimedAttack` of adversarial.py. */
 interface Attack {
   epsilon: number; // in levels of 255
@@ -334,6 +335,25 @@ interface Introduction {
   offer: { why: string; words: string; networks: string[] } | null; // networks that may know the picture
 }
 
+/** `film.py`: the steps whose weights are kept, without those at which all networks are the finished ones. */
+interface Film {
+  steps: number[]; // they rise
+  last: number; // of the training
+  note: string; // sentences
+}
+
+/** What a page that the server draws is told of the film, and tells: `plays` where the next step is about to come. */
+interface FilmData {
+  film: Film | null;
+  step: number | null;
+  heard: number; // the number of the last choice that the page has heard of
+}
+interface FilmChoice {
+  step: number | null;
+  plays: boolean;
+  number: number;
+}
+
 /** `depths.py`: test accuracy against depth of the pretrained twins, the shallowest first. */
 interface DepthChart {
   title: string;
@@ -361,6 +381,7 @@ interface Message {
   source: string; // of a saved picture: networks, data, seeds, picture and n
   introduction: Introduction;
   depths: DepthChart | null;
+  film: Film | null; // null: no weights of the past are kept
   layer: string | null; // the layer that is shown where none is chosen
   mean: number[]; // RGB 0..255 of what the first network was trained on
   columns: { name: string; label: string; kind: string; block: string | null }[]; // the block that the layer is inside of

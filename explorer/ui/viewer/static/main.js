@@ -28,6 +28,7 @@ import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
 import { blockMapsView } from "./views/block_maps.js";
 import { changesView } from "./views/changes.js";
+import { filmView } from "./views/film.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
@@ -40,6 +41,7 @@ import { stripView } from "./views/strip.js";
 const CACHED = 8; // messages, so that Back needs no request
 const REST_MS = 100; // after a choice was drawn, before the server hears of it: another choice may follow at once
 const MOVING_MS = 400; // the same while a hand moves a dial
+const PLAYING_MS = 60_000; // the same while a film plays: the server hears where it rests
 const PATIENCE_MS = 5000; // after which the server hears of a choice that is not drawn yet
 const IDLE_MS = 400; // without a choice, after which all layers are fetched
 const VALUE_TABS = ["layer", "block"]; // those with the arithmetic of a value
@@ -62,6 +64,7 @@ let fetched = null; // what is being fetched
 let rest = REST_MS;
 let painting = false; // whether an answer to a moving hand is on its way to the screen
 let endOwnInput = () => {};
+let isPlaying = () => false; // whether a film asks for one step after the other
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
 /**
@@ -119,8 +122,8 @@ export function select(changes, dragged = false) {
 }
 
 /** A person chose another picture, class, pair of networks, set of layers or dials. @type {Choose} */
-export function choose(changes, dragged = false) {
-  rest = dragged ? MOVING_MS : REST_MS;
+export function choose(changes, dragged = false, rests = dragged ? MOVING_MS : REST_MS) {
+  rest = rests;
   if (changes.picture) frames.drop();
   dispatch({ type: "choose", changes });
   after("choice", isShown() ? rest : PATIENCE_MS, tellChoice);
@@ -182,7 +185,7 @@ const measure = rowRequests({
     state = reduce(state, event);
     draw();
   },
-  isSeen: () => places.has("overview"),
+  isSeen: () => places.has("overview") && !isPlaying(),
   renew,
   ask: fetchRows,
 });
@@ -398,6 +401,21 @@ export function overview({ parentElement }) {
 export function changes({ parentElement }) {
   const place = once(parentElement, ".changes", (root) => changesView(root, select, choose));
   return mount("changes", place);
+}
+
+/** @type {(component: Component) => () => void} */
+export function film({ parentElement }) {
+  const view = once(parentElement, ".film", (root) =>
+    filmView(root, (step, how) => choose({ step }, how !== "rests", how === "plays" ? PLAYING_MS : undefined)),
+  );
+  isPlaying = view.isPlaying;
+  const unmount = mount("film", ({ message, view: wanted, error }) =>
+    view.draw(message?.film ?? null, wanted?.step ?? null, isShown(), error !== ""),
+  );
+  return () => {
+    view.stop();
+    unmount();
+  };
 }
 
 /** @type {(component: Component) => () => void} */

@@ -34,8 +34,8 @@ export function rowRequests({ now, show, isSeen, renew, ask, again = AGAIN_MS })
     for (let tries = 1; asking === own && needsRows(now()) && isSeen(); ) {
       const { data, view, selection, started } = now();
       if (!data || !view) break;
-      const { networks, layers } = view;
-      const question = { networks, layers, rows: selection.rows, start: started };
+      const { networks, layers, step } = view;
+      const question = { networks, layers, step, rows: selection.rows, start: started };
       try {
         const answer = await ask(data.token, question, own.controller.signal);
         if (asking === own) show({ type: "rows", key, answer });

@@ -25,8 +25,8 @@ export function withRow(text, name, on) {
 export function rowsKey({ view, selection, offersRows, started }) {
   const rows = parseRows(selection.rows).join();
   if (!view || (!rows && !offersRows)) return null;
-  const { networks, layers, theme } = view;
-  return JSON.stringify([networks, layers, theme, rows, started]);
+  const { networks, layers, theme, step } = view;
+  return JSON.stringify([networks, layers, theme, rows, started, step ?? null]);
 }
 
 /** Whether the server has more to say about them. @type {(state: Pick<State, "view" | "selection" | "offersRows" | "started" | "rows">) => boolean} */
@@ -37,7 +37,9 @@ export function needsRows(state) {
 
 /** The rows that are wanted and known, of the networks that are shown. @type {(state: Pick<State, "view" | "selection" | "rows">) => LayerRow[]} */
 export function shownRows({ view, selection, rows }) {
-  if (!rows || !view || String(JSON.parse(rows.key)[0]) !== String(view.networks)) return [];
+  if (!rows || !view) return [];
+  const [networks, , , , , step] = JSON.parse(rows.key);
+  if (String(networks) !== String(view.networks) || step !== (view.step ?? null)) return []; // of others
   const wanted = parseRows(selection.rows);
   return rows.answer.rows.filter(({ name }) => wanted.includes(name));
 }

@@ -29,9 +29,9 @@ export const SHEET_FILES = 100; // on a contact sheet, at most
 export const keyOf = (view) => JSON.stringify(view);
 
 /** @type {Partial<View>} */
-const MOVED = { dials: "", attack: "" };
+const MOVED = { dials: "", attack: "", step: null };
 
-/** Whether two views differ in nothing but what a hand moves: dials and attack, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
+/** Whether two views differ in nothing but what a hand moves: dials, attack and step, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
 export function isNear(key, other, but = MOVED) {
   const [one, two] = [key, other].map((each) => JSON.stringify({ ...JSON.parse(each), ...but }));
   return one === two;
@@ -166,7 +166,8 @@ function ended(state, { picture }) {
 /** A choice, which the server has yet to hear of. @type {(state: State, given: Partial<View>) => State} */
 function chosen(state, given) {
   if (!state.view) return state;
-  const changes = given.picture && state.view.frame ? { frame: null, ...given } : given; // a frame is of its picture
+  const framed = given.picture && state.view.frame ? { frame: null, ...given } : given; // a frame is of its picture
+  const changes = given.networks && (state.view.step ?? null) !== null ? { step: null, ...framed } : framed; // a step is of its networks
   let { selection } = state;
   if (changes.networks) selection = { ...selection, channel: null };
   const block = state.message?.columns.find((column) => column.name === selection.layer)?.block;

@@ -6,11 +6,17 @@ const LONGEST_MS = 100; // that count between two drawings: a page in the backgr
 
 /**
  * Places count from `first` to the last one. `draw` is called with a place whenever another one is shown; it returns its
- * name, and what is read out of it.
+ * name, and what is read out of it. A player waits at a place until that `isReady`.
  * @param {string} name of the slider
- * @param {{first: number, lastsMs: number, draw: (at: number) => [string, string], rest?: (at: number) => void}} options
+ * @param {{
+ *   first: number,
+ *   lastsMs: number | ((last: number) => number),
+ *   draw: (at: number, isPlaying: boolean) => [string, string],
+ *   rest?: (at: number) => void,
+ *   isReady?: () => boolean,
+ * }} options
  */
-export function playerView(name, { first, lastsMs, draw, rest }) {
+export function playerView(name, { first, lastsMs, draw, rest, isReady = () => true }) {
   const button = el("button", { type: "button", className: "play" });
   const slider = el("input", { type: "range", min: String(first), step: "1", ariaLabel: name });
   const place = el("span", { className: "place" });
@@ -20,7 +26,10 @@ export function playerView(name, { first, lastsMs, draw, rest }) {
 
   /** @type {(now: number) => void} */
   function tick(now) {
-    at += (Math.min(now - before, LONGEST_MS) / lastsMs) * (last - first);
+    const whole = typeof lastsMs === "number" ? lastsMs : lastsMs(last);
+    const passed = Math.min(Math.max(now - before, 0), LONGEST_MS); // a frame may have begun before the click
+    at += (passed / whole) * (last - first);
+    if (!isReady()) at = Math.min(at, shown + 0.99);
     before = now;
     if (at >= last) return pause();
     if (here() !== shown) show();
@@ -45,7 +54,7 @@ export function playerView(name, { first, lastsMs, draw, rest }) {
     setText(button, running ? "Pause" : end);
     slider.max = String(last);
     slider.value = String(shown);
-    const [title, spoken] = draw(shown);
+    const [title, spoken] = draw(shown, running !== 0);
     slider.setAttribute("aria-valuetext", spoken);
     setText(place, title);
   }
@@ -61,6 +70,7 @@ export function playerView(name, { first, lastsMs, draw, rest }) {
   return {
     parts: [button, slider, place],
     play,
+    isPlaying: () => running !== 0,
     /** Rests at a place, as if the slider had been moved there. @type {(to: number) => void} */
     go(to) {
       cancelAnimationFrame(running);
@@ -70,7 +80,11 @@ export function playerView(name, { first, lastsMs, draw, rest }) {
       rest?.(here());
     },
     here,
-    stop: () => cancelAnimationFrame(running),
+    /** Where it is, without a word to `rest`. */
+    stop() {
+      cancelAnimationFrame(running);
+      running = 0;
+    },
     /** Shows the places up to `end`; from the place `from` on, where one is given. @type {(end: number, from?: number) => void} */
     update(end, from = at) {
       last = end;
