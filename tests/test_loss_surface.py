@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +19,15 @@ from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.experiments.agreement import images_for
-from explorer.experiments.loss_surface import Surface, SurfaceSettings, measure, sentences
+from explorer.experiments.loss_surface import Surface, SurfaceSettings, measure, sentences, stored
 from explorer.experiments.loss_surface.cost import SurfaceCost, cost, passes
 from explorer.experiments.loss_surface.curvature import extremes
 from explorer.experiments.loss_surface.directions import random_direction
 from explorer.experiments.loss_surface.measurement import coarse_to_fine
 from explorer.experiments.loss_surface.path import displacements, principal_directions, project
 from explorer.experiments.loss_surface.placed import Labelled
+from explorer.runs.directory import file_stem
+from explorer.runs.weight_snapshots import Schedule, WeightSnapshots
 from explorer.training.evaluation import evaluate
 
 CLASSES = ("a", "b", "c")
@@ -276,6 +279,23 @@ def test_a_path_in_the_plane_of_the_directions_lies_where_it_went() -> None:
         principal_directions(network, changes[:1])
     with pytest.raises(ValueError, match="are of another network"):
         displacements(network, [(3, {"stem.conv.weight": torch.zeros(1)})])
+
+
+def test_the_path_of_a_run_comes_from_its_kept_weights(tmp_path: Path) -> None:
+    network = made(spec()).network
+    snapshots = WeightSnapshots(tmp_path / "weights", [network], Schedule(3, 2))
+    snapshots.take_if_due(0)
+    with torch.no_grad():
+        moved = copy.deepcopy(network)
+        for parameter in moved.parameters():
+            parameter.mul_(1.5)
+    WeightSnapshots(tmp_path / "weights", [moved], Schedule(3, 2), step=2).take_last(2)
+    kept = stored.snapshots_in(tmp_path / "weights", file_stem(network.spec.name))
+    assert [step for step, _ in kept] == [0, 2]
+    found = surface(replace(made(spec()), network=moved), small(dimensions=2), snapshots=kept)
+    assert found.path[:, 0].tolist() == [0, 2] and 0 <= found.held < 0.5  # two random axes hold little
+    assert found.path[1, 1:] == pytest.approx([0, 0], abs=0.01)
+    assert stored.snapshots_in(tmp_path / "nothing", "x") == [] and stored.snapshots_of("", "x") == []
 
 
 # --- the work ---------------------------------------------------------------------------------------------------------

@@ -20,9 +20,11 @@ from explorer.experiments import loss_surface
 from explorer.experiments.loss_surface import Surface, SurfaceSettings, sentences, stored
 from explorer.experiments.loss_surface.curvature import ratio
 from explorer.experiments.loss_surface.measurement import check_statistics
+from explorer.experiments.loss_surface.path import Span
 from explorer.experiments.loss_surface.placed import norms
 from explorer.experiments.measurement import MOST_NETWORKS, content_of
 from explorer.files import csv_text, npz, write_atomically
+from explorer.runs import Run
 from explorer.training import training_speed
 
 FILES = (".csv", ".npz")
@@ -56,6 +58,10 @@ def surface_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--normalisation", choices=("filter", "none"), default="filter",
         help="filter: each filter of a direction has the norm of the network's; none: raw (default: filter)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--axes", choices=("random", "path"), default="random",
+        help="random directions, or the principal ones of a training whose weights were kept (default: random)",
     )  # fmt: skip
     parser.add_argument(
         "--move", choices=("kernels", "all"), default="kernels",
@@ -93,6 +99,9 @@ def measure_surface(arguments: argparse.Namespace) -> CommandResult:
     settings = _settings(arguments)
     asked = [_Asked(name, arguments, settings) for name in arguments.names]
     wanted = [(each, replace(settings, statistics=kind)) for kind in kinds for each in asked]
+    span = stored.shared_span([each.checkpoint for each in asked], [each.snapshots for each in asked], settings)
+    for each in asked:
+        each.span = span
     for each, own in wanted:
         check_statistics(each.checkpoint.spec, own, bool(norms(each.checkpoint.network)))
     missing = [(each, own) for each, own in wanted if arguments.again or not each.stored(own)]
@@ -100,7 +109,12 @@ def measure_surface(arguments: argparse.Namespace) -> CommandResult:
         expected = loss_surface.cost([(each.checkpoint.spec, own) for each, own in missing], training_speed())
         expected.check()
         print(expected.sentence, file=sys.stderr, flush=True)
-    results = [(each, own, *each.measured(own, arguments)) for each, own in wanted]
+    results: list[_Result] = []
+    stopped = False
+    for each, own in wanted:
+        if not stopped:
+            found, seconds, stopped = each.measured(own, arguments)
+            results.append((each, own, found, seconds))
     document, lines = _shown(results, kinds)
     for file in files:
         write_atomically(file, _content(file, results))
@@ -108,10 +122,14 @@ def measure_surface(arguments: argparse.Namespace) -> CommandResult:
 
 
 class _Asked:
-    """A network, its images and the key of its results."""
+    """A network, its images, the kept weights of its training, and the key of its results."""
+
+    span: Span | None = None
 
     def __init__(self, name: str, arguments: argparse.Namespace, settings: SurfaceSettings) -> None:
         self.name = name
+        file = Path(name)
+        self.snapshots = stored.snapshots_in(Run(file.parent).weights, file.stem) if file.is_file() else []
         checkpoint = inputs.checkpoint(name)
         drawn = shapes.named(checkpoint.data) if arguments.data is None else None
         if drawn is not None and (drawn.size, drawn.size) == checkpoint.spec.input_shape[1:]:
@@ -129,29 +147,42 @@ class _Asked:
         self.content = "/".join(content_of(each, first.class_names) for each in self.images.values())
 
     def key(self, settings: SurfaceSettings) -> str:
-        return stored.key(checkpoints.digest(self.checkpoint), self.content, settings)
+        return stored.key(
+            checkpoints.digest(self.checkpoint), self.content, settings, snapshots=self.snapshots, span=self.span
+        )
 
     def stored(self, settings: SurfaceSettings) -> Surface | None:
         return stored.load(self.key(settings))
 
-    def measured(self, settings: SurfaceSettings, arguments: argparse.Namespace) -> tuple[Surface, float]:
-        """The surface, and the seconds that it took; 0 for a kept one."""
+    def measured(self, settings: SurfaceSettings, arguments: argparse.Namespace) -> tuple[Surface, float, bool]:
+        """The surface, the seconds that it took, 0 for a kept one, and whether Ctrl-C has stopped it. Raises
+        KeyboardInterrupt where nothing was measured before."""
         if not arguments.again and (known := self.stored(settings)):
-            return known, 0.0
+            return known, 0.0, False
         started = shown = time.monotonic()
         steps = loss_surface.measure(
-            self.checkpoint, self.images, self.class_names, settings, threads=arguments.threads
+            self.checkpoint, self.images, self.class_names, settings,
+            snapshots=self.snapshots, span=self.span, threads=arguments.threads,
         )  # fmt: skip
-        with closing(steps):
-            for step in steps:
-                now = time.monotonic()
-                if now - shown > REPORT_EVERY and step.share < 1:
-                    shown = now
-                    left = round((now - started) * (1 - step.share) / max(step.share, 1e-3))
-                    told = f"{self.name}, {settings.statistics}: {step.share:4.0%}  {left // 60}:{left % 60:02} left"
-                    print(told, file=sys.stderr, flush=True)
-        stored.store(self.key(settings), step.surface)
-        return step.surface, time.monotonic() - started
+        found: Surface | None = None
+        try:
+            with closing(steps):
+                for step in steps:
+                    found, now = step.surface, time.monotonic()
+                    if now - shown > REPORT_EVERY and step.share < 1:
+                        shown = now
+                        left = round((now - started) * (1 - step.share) / max(step.share, 1e-3))
+                        told = (
+                            f"{self.name}, {settings.statistics}: {step.share:4.0%}  {left // 60}:{left % 60:02} left"
+                        )
+                        print(told, file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            if found is None or not found.measured.any():
+                raise
+            return found, time.monotonic() - started, True
+        assert found is not None
+        stored.store(self.key(settings), found)
+        return found, time.monotonic() - started, False
 
 
 def _settings(arguments: argparse.Namespace) -> SurfaceSettings:
@@ -167,6 +198,7 @@ def _settings(arguments: argparse.Namespace) -> SurfaceSettings:
         splits=splits,
         directions=arguments.sharpness,
         radius=arguments.radius,
+        axes=arguments.axes,
         curvature=arguments.curvature,
     )
 

@@ -27,7 +27,7 @@ USUAL = {
 """What the page and the terminal measure where nothing else is asked for."""
 STATISTICS: tuple[Statistics, ...] = ("frozen", "recomputed")
 SHIPPED = ("shapes-plain-20", "shapes-resnet-20", "shapes-plain-56", "shapes-resnet-56")
-"""The networks whose usual surfaces come with the app."""
+"""The networks whose usual surfaces along one direction come with the app."""
 
 
 def usual(dimensions: int, normalisation: Normalisation = "filter", **changes: Any) -> SurfaceSettings:
@@ -102,18 +102,17 @@ def shipped(
 ) -> Iterator[tuple[str, dict[str, Mapping[str, np.ndarray]]]]:
     """The usual surfaces of `SHIPPED`, on drawn images, as words and the packed surface by its key. Those that are kept
     already are not measured again."""
-    for dimensions in USUAL:
-        for name in SHIPPED:
-            drawn = Drawn.read(loaded[name].data)
-            for statistics in STATISTICS:
-                settings = usual(dimensions, statistics=statistics)
-                own = key(digest(loaded[name]), drawn.name, settings)
-                if (found := load(own)) is None:
-                    pictures = images(drawn, settings)
-                    *_, last = measure(loaded[name], pictures, drawn.classes, settings, threads=threads)
-                    found = last.surface
-                    store(own, found)
-                yield f"{name}, {dimensions}-D, {statistics}", {own: packed(found)}
+    for name in SHIPPED:
+        drawn = Drawn.read(loaded[name].data)
+        for statistics in STATISTICS:
+            settings = usual(1, statistics=statistics)
+            own = key(digest(loaded[name]), drawn.name, settings)
+            if (found := load(own)) is None:
+                pictures = images(drawn, settings)
+                *_, last = measure(loaded[name], pictures, drawn.classes, settings, threads=threads)
+                found = last.surface
+                store(own, found)
+            yield f"{name}, {statistics}", {own: packed(found)}
 
 
 def load(key: str) -> Surface | None:
