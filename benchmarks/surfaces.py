@@ -76,49 +76,46 @@ def _forward(network: Network, images: torch.Tensor, times: int) -> float:
 
 def surface_lines() -> Iterator[str]:
     """What the loss surfaces of plain-56 and ResNet-56 say, frozen and recomputed, of those that ship with the app."""
-    yield "# Loss surfaces of plain-56 and ResNet-56"
-    for dimensions in stored.USUAL:
-        shown = [*_usual(dimensions)]
-        settings = shown[0][1].asked
-        yield ""
-        yield f"## {'Along one direction' if dimensions == 1 else 'Over two directions'}"
-        yield ""
-        yield (
-            f"{settings.points} points a side from {-settings.reach:g} to {settings.reach:g}, filter-normalised, seed "
-            f"{settings.seed}, n = {settings.n} training images and {settings.n} test images; the numbers are of the "
-            "training images."
-        )
-        yield ""
-        yield f"| {' | '.join(sentences.COLUMNS)} |"
-        yield "|---" * len(sentences.COLUMNS) + "|"
-        for name, found in shown:
-            yield f"| {' | '.join(sentences.cells(name, found, 10))} |"
-        yield ""
-        for kind in stored.STATISTICS:
-            alike = [(name, found) for name, found in shown if found.asked.statistics == kind]
-            if said := sentences.comparison([name for name, _ in alike], [found for _, found in alike]):
-                yield f"- {said}"
-        if dimensions == 1:
-            yield ""
-            yield "Loss on the training images at steps along the direction:"
-            yield ""
-            places = range(0, settings.points, 5)
-            yield f"| network | statistics | {' | '.join(f'{settings.grid[0][at]:+.2f}' for at in places)} |"
+    shown = [*_usual()]
+    settings = shown[0][1].asked
+    heads = [each.replace("|", "\\|") for each in sentences.COLUMNS]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(sentences.COLUMNS) + "|"
+    for name, found in shown:
+        yield f"| {' | '.join(sentences.cells(name, found, 10))} |"
+    for kind in stored.STATISTICS:
+        alike = [(name, found) for name, found in shown if found.asked.statistics == kind]
+        if said := sentences.comparison([name for name, _ in alike], [found for _, found in alike]):
+            yield f"\n{said}"
+    places = range(0, settings.points, 2)
+    for index, split in enumerate(shown[0][1].splits):
+        for quantity, style in (("losses", ".3g"), ("errors", ".0%")):
+            word = {"losses": "Loss", "errors": "Error"}[quantity]
+            images = {"train": "training", "test": "test"}[split]
+            yield f"\n{word} on the {images} images, at steps along the direction:\n"
+            yield f"| network | statistics | {' | '.join(f'{settings.grid[0][at]:+.1f}' for at in places)} |"
             yield "|---" * (2 + len(places)) + "|"
             for name, found in shown:
-                losses = " | ".join(f"{found.losses[0, 0, at]:.3g}" for at in places)
-                yield f"| {name} | {found.asked.statistics} | {losses} |"
+                values = getattr(found, quantity)[index, 0]
+                cells = " | ".join(format(values[at], style) for at in places)
+                yield f"| {name} | {found.asked.statistics} | {cells} |"
+    yield ""
+    yield (
+        f"{settings.points} points, filter-normalised, seed {settings.seed} of the directions, n = {settings.n} "
+        f"training images, and as many test images; the first table is of the training images."
+    )
     yield ""
     written = "Written by `python -m benchmarks surfaces --write`"
     yield f"One training each, one seed of the directions. {written}. {machine()}."
 
 
-def _usual(dimensions: int) -> Iterator[tuple[str, Surface]]:
+def _usual() -> Iterator[tuple[str, Surface]]:
+    """Those along one direction, measured where they do not come with the app."""
     for kind in stored.STATISTICS:
         for name in TWINS:
             checkpoint = checkpoints.load_pretrained(name)
             drawn = Drawn.read(checkpoint.data)
-            settings = stored.usual(dimensions, statistics=kind)
+            settings = stored.usual(1, statistics=kind)
             key = stored.key(checkpoints.digest(checkpoint), drawn.name, settings)
             if (found := stored.load(key)) is None:
                 *_, last = measure(checkpoint, stored.images(drawn, settings), drawn.classes, settings)

@@ -171,6 +171,11 @@ def re_hours(text: str) -> bool:
     return "would take" in text and "24 h is the most" in text
 
 
+def test_the_page_opens_with_what_comes_with_the_app() -> None:
+    page = said(open_page())
+    assert "4 surfaces kept" in page and "ResNet-20, recomputed statistics: the loss at the centre is" in page
+
+
 def test_links_hold_the_form_and_nothing_else() -> None:
     state = ExperimentsState(
         question="surface", along="1", statistics="frozen", directions="none", points=21, reach="0.02", seed=3,

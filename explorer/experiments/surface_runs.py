@@ -379,6 +379,8 @@ def _measure(run: SurfaceRun) -> str:
             stored.store(each.key, step.surface)
     for number in range(len(facts)):
         run.network_file(number).unlink(missing_ok=True)  # a finished run needs none of them
+    for split in splits:
+        run.images_file(split).unlink(missing_ok=True)
     return "finished"
 
 

@@ -71,7 +71,7 @@ class ExperimentsState(UrlState):
     epochs: int | None = None
     places: int | None = None
     surface: str = ""
-    along: Literal["2", "1"] = "2"
+    along: Literal["1", "2"] = "1"
     statistics: Literal["frozen", "recomputed", "both"] = "both"
     directions: Literal["filter", "none", "path"] = "filter"
     points: int | None = None

@@ -176,7 +176,7 @@ def _count(number: int) -> str:
 
 def _key(each: AskedNetwork, settings: SurfaceSettings, data: str) -> str:
     """The key of the kept surface; "" where it may not be kept, or has a path, which belongs to its run."""
-    if data.startswith("stored-") or user_models.run_of(each.name) or not measured_images.data_is_here(data):
+    if data.startswith("stored-") or _has_path(_facts(each)) or not measured_images.data_is_here(data):
         return ""
     owned = network_registry.digests_of_owner([each.name])
     if owned is None:
