@@ -7,6 +7,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+import psutil  # type: ignore[import-untyped]
+
 from benchmarks.rows import HEAD, Row, machine
 from explorer import runs
 from explorer.presets import cifar
@@ -24,7 +26,7 @@ def cluster_lines() -> Iterator[str]:
         yield HEAD
         yield from map(str, cluster_rows())
     yield ""
-    load = os.getloadavg()[-1]
+    load = psutil.getloadavg()[-1]
     yield f"Medians over n, seed 0. {machine()}, at a load average of {load:.1f} in the last 15 minutes."
 
 

@@ -67,7 +67,7 @@ def trained_rows(kept: Path) -> Iterator[Trained]:
     networks that it holds. Raises ValueError where they were trained in another way."""
     dataset = shapes.load(size=SMALL)
     recipe: dict[str, Any] = {"data": dataset.name, "config": SMALL_RECIPE.to_dict()}
-    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {**recipe, "rows": []}
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {**recipe, "rows": []}
     if {name: found.get(name) for name in recipe} != recipe:
         raise ValueError(f"`{kept}` holds results of another recipe; name another file.")
     rows = [Trained(**row) for row in found["rows"]]

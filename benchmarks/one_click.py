@@ -85,7 +85,9 @@ def clicks(seeds: int = 5, seconds: float = 60.0, say: Callable[[str], None] = _
     for seed in range(seeds):
         command = [sys.executable, "-m", "explorer", "train", "--auto", "--json"]
         command += ["--seconds", f"{seconds:g}", "--seed", str(seed)]
-        answer = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout)
+        answer = json.loads(
+            subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, encoding="utf-8").stdout
+        )
         accuracy = {entry["shortcut"] == "none": entry["test"] for entry in answer["networks"]}
         plain, residual = accuracy[True]["accuracy"], accuracy[False]["accuracy"]
         found.append((plain, residual, answer["steps"] / answer["forecast"]["steps"]))
@@ -220,7 +222,7 @@ def trial(depth: int, size: int, seconds: float) -> tuple[int, int]:
         time.sleep(0.3)
     networks = (runs.status(run).log.end or {}).get("networks")
     if not networks:
-        raise RuntimeError(f"the training of depth {depth} did not end: {run.log_text.read_text()}")
+        raise RuntimeError(f"the training of depth {depth} did not end: {run.log_text.read_text(encoding='utf-8')}")
     while runs.status(run).state == "running":
         time.sleep(0.1)
     return expected, max(network["steps"] for network in networks)

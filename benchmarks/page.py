@@ -76,7 +76,7 @@ def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, chromium(*BROWSER_ARGUMENTS, whole=True) as browser:
         networks = large_twins(Path(folder))
         script = Path(folder, "blank.py")
-        script.write_text(BLANK)
+        script.write_text(BLANK, encoding="utf-8", newline="\n")
         with served(Path(folder)) as (url, process), served(Path(folder), script=str(script)) as (blank_url, _):
             home = f"{url}/?layers=main"  # convolutions too, of which another one is chosen
             large = f"{home}&{urlencode({'first': name_of('resnet-18'), 'second': name_of('plain-18')})}"

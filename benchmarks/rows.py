@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from driving.chromium import find_chromium, version
@@ -101,8 +102,10 @@ def by_precision(name: str) -> str:
 
 def _commit() -> str:
     """Its short number, with a plus where the files differ from it."""
-    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, encoding="utf-8")
+    changed = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    ).stdout.strip()
     return (told.stdout.strip() or "unknown") + ("+" if changed else "")
 
 
@@ -135,11 +138,11 @@ class Report:
 def refresh(name: str, part: str, rows: Sequence[Row], machine: str) -> None:
     """Puts these rows into the table `docs/NAME.md`: each in the place of the one of the same figure, others at its
     end. The note below it says on which machine this `part` was measured, and how busy that was."""
-    *table, _, note = (ROOT / "docs" / f"{name}.md").read_text().splitlines()
+    *table, _, note = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").splitlines()
     for line in map(str, rows):
         same = [index for index, other in enumerate(table) if other.split("|")[1] == line.split("|")[1]]
         table[same[0] if same else len(table) :] = [line, *table[same[0] + 1 :]] if same else [line]
-    load = os.getloadavg()[-1]
+    load = psutil.getloadavg()[-1]
     words = f"Rows of `{part}`, at a load average of {load:.1f} in the last 15 minutes: {machine}."
     older = re.compile(rf" Rows of `{re.escape(part)}`[^:]*: .*?\d{{4}}-\d\d-\d\d\.")
     write(name, [*table, "", f"{older.sub('', note)} {words}"])
@@ -147,4 +150,4 @@ def refresh(name: str, part: str, rows: Sequence[Row], machine: str) -> None:
 
 def write(name: str, lines: Iterable[str]) -> None:
     """Writes the table to `docs/NAME.md`, which docs/measurements.md links to."""
-    (ROOT / "docs" / f"{name}.md").write_text("\n".join(lines) + "\n")
+    (ROOT / "docs" / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -21,8 +21,8 @@ from benchmarks.rows import ROOT, Row, at_least, ratios, spread
 from explorer.architectures import build
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.machine import cores
+from explorer.machine.memory import MALLOC_ENV
 from explorer.presets import cifar
-from explorer.runs.queue import MALLOC_ENV
 from explorer.training import TrainingConfig, batches, choose_device, choose_precision, fit, fit_together
 from explorer.training.config import Precision
 

@@ -113,7 +113,7 @@ FOLLOWED = """([theme, background]) => {
 def turn(page: Page, *, dark: bool) -> None:
     """Changes the browser's colour scheme, and waits until the page has followed."""
     theme: Literal["dark", "light"] = "dark" if dark else "light"
-    background = tomllib.loads(SETTINGS.read_text())["theme"][theme]["backgroundColor"]
+    background = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))["theme"][theme]["backgroundColor"]
     red, green, blue = bytes.fromhex(background.removeprefix("#"))
     page.emulate_media(color_scheme=theme)
     page.wait_for_function(FOLLOWED, arg=[theme, f"rgb({red}, {green}, {blue})"])

@@ -65,7 +65,7 @@ def launch_browser(launch: Callable[[], Started]) -> Started:
 
 def version(executable: str) -> str:
     """Its name and version, with the shell named as such."""
-    output = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60).stdout
+    output = subprocess.run([executable, "--version"], capture_output=True, encoding="utf-8", timeout=60).stdout
     found = re.match(r"\D*[\d.]+", output)
     name = found[0] if found else output.strip()
     return f"{name}, headless shell" if SHELL in executable else name
@@ -86,7 +86,7 @@ def starts(*command: str) -> bool:
 
 def install_chromium(*, whole: bool = False) -> None:
     """Installs Debian's package when root, else or if that fails Playwright's download."""
-    if os.geteuid() == 0 and shutil.which("apt-get"):
+    if shutil.which("apt-get") and os.geteuid() == 0:
         print("Installing Chromium.", flush=True)
         subprocess.run(["apt-get", "update", "-qq"])
         subprocess.run(

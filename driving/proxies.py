@@ -68,7 +68,7 @@ def nginx(folder: Path, apps: Sequence[str], changes: Mapping[str, str] | None =
     http, https = free_ports(2)
     certificate, key, users = (folder / name for name in ("nginx.crt", "nginx.key", "users.txt"))
     _make_certificate(certificate, key)
-    users.write_text(f"{LOGIN[0]}:{{PLAIN}}{LOGIN[1]}\n")
+    users.write_text(f"{LOGIN[0]}:{{PLAIN}}{LOGIN[1]}\n", encoding="utf-8", newline="\n")
     replaced = {
         "    server 127.0.0.1:8501;\n": "".join(f"    server {app};\n" for app in apps),
         "listen 80;": f"listen 127.0.0.1:{http};",
@@ -78,13 +78,13 @@ def nginx(folder: Path, apps: Sequence[str], changes: Mapping[str, str] | None =
         "/etc/nginx/explorer.htpasswd": str(users),
         **(changes or {}),
     }
-    text = NGINX.read_text()
+    text = NGINX.read_text(encoding="utf-8")
     for old, new in replaced.items():
         if text.count(old) != 1:
             raise RuntimeError(f"deploy/nginx.conf has {old!r} {text.count(old)} times, and should have it once.")
         text = text.replace(old, new)
-    (folder / "explorer.conf").write_text(text)
-    (folder / "nginx.conf").write_text(_NGINX_AROUND.format(folder=folder))
+    (folder / "explorer.conf").write_text(text, encoding="utf-8", newline="\n")
+    (folder / "nginx.conf").write_text(_NGINX_AROUND.format(folder=folder), encoding="utf-8", newline="\n")
     command = [_program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "errors.txt")]
     with _running(command, https, folder / "nginx.txt", {}):
         yield Proxy(f"https://127.0.0.1:{https}", certificate)
@@ -118,7 +118,7 @@ def _running(command: list[str], port: int, log: Path, environment: Mapping[str,
         )
     try:
         if not wait_for(lambda: process.poll() is not None or _listens(port), START_S) or process.poll() is not None:
-            raise RuntimeError(f"{command[0]} did not start. {log.read_text(errors='replace')}")
+            raise RuntimeError(f"{command[0]} did not start. {log.read_text(encoding='utf-8', errors='replace')}")
         yield
     finally:
         end(process)

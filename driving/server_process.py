@@ -59,7 +59,7 @@ def served(
         try:
             url = started(process, printed)
             if url is None:
-                raise RuntimeError(f"The app did not start. {printed.read_text(errors='replace')}")
+                raise RuntimeError(f"The app did not start. {printed.read_text(encoding='utf-8', errors='replace')}")
             yield ServerHandle(url, process.pid)
         finally:
             end(process)
@@ -70,7 +70,7 @@ def started(process: subprocess.Popen[bytes], printed: Path) -> str | None:
     found: list[str] = []
 
     def has_come() -> bool:
-        addresses = ADDRESS.findall(printed.read_text(errors="replace"))
+        addresses = ADDRESS.findall(printed.read_text(encoding="utf-8", errors="replace"))
         if addresses and is_healthy(addresses[0]):
             found.append(addresses[0])
         return bool(found) or process.poll() is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from explorer import __version__, installation, machine, requirements, runs
 from explorer.experiments import surface_runs
+from explorer.machine.processes import end_with_parent
 from explorer.runs import Run
 from explorer.studies import StudyFolder, driver
 
@@ -14,6 +15,7 @@ from explorer.studies import StudyFolder, driver
 def execute(run: Run) -> int:
     """Waits for the run's turn and executes it. 0 where it ended as asked, 1 where it failed; the epilog of
     `cli/main.py` says that too. Of several processes the first one waits, and the others wait for it."""
+    end_with_parent()
     if machine.launched()[0] > 0:
         machine.give_way()
         os._exit(runs.execute_beside(run))
@@ -51,9 +53,9 @@ def main(prog: str = "python -m explorer") -> int:
             return 0
         case ["train", directory] if os.path.isfile(os.path.join(directory, "request.json")):
             return execute(Run(Path(directory).resolve()))
-        case ["study", directory] if driver.LOCK_FD_ENV in os.environ:
+        case ["study", directory] if driver.LOCK_ENV in os.environ:
             return driver.run_process(StudyFolder(Path(directory).resolve()))  # without torch
-        case ["surface", directory] if surface_runs.LOCK_FD_ENV in os.environ:
+        case ["surface", directory] if surface_runs.LOCK_ENV in os.environ:
             code = surface_runs.run_process(surface_runs.SurfaceRun(Path(directory).resolve()))
             sys.stdout.flush()
             os._exit(code)  # all is kept; torch would take its time to go, and the next surface waits for this one

@@ -298,7 +298,7 @@ def pinned(folder: Path = PRETRAINED, kind: str = "safetensors") -> dict[str, st
     if not sums.exists():
         return {}
     pins = {}
-    for line in filter(str.strip, sums.read_text(errors="replace").splitlines()):
+    for line in filter(str.strip, sums.read_text(encoding="utf-8", errors="replace").splitlines()):
         match = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)\.(safetensors|replay|npz)", line)
         if not match:
             raise CheckpointError(

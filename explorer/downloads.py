@@ -24,6 +24,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from explorer.errors import PathError
+from explorer.machine import disk
 
 PROGRESS_INTERVAL_S = 0.25
 RETRY_PAUSES_S = tuple(float(seconds) for seconds in os.environ.get("EXPLORER_DOWNLOAD_PAUSES", "1 4").split())
@@ -160,7 +161,7 @@ def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgr
         fetched.result()
         for file in missing if request.archive is None else request.files:
             (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(private / file.path, folder / file.path)
+            disk.replace(private / file.path, folder / file.path)
     finally:
         stop.set()
         wait([fetched], 1)  # a thread whose server is silent for longer keeps a file that has no name any more

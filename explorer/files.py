@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from explorer.machine import disk
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a text that starts so for a formula
 
 
@@ -19,8 +21,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        disk.readable_by_all(temporary)
+        disk.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -88,14 +88,14 @@ def _build(engine: Sequence[str], debian_base: bool, options: Sequence[str]) -> 
 
 def _make_base(engine: Sequence[str]) -> None:
     """The image that the Dockerfile begins with, under its own name, from Debian's packages."""
-    steps = instructions((ROOT / "Dockerfile").read_text())
+    steps = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     version = dict(step.value.split("=", 1) for step in steps if step.keyword == "ARG")["PYTHON"]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "root.tar")
         debian = version.rsplit("-", 1)[1]
         subprocess.run(["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", debian, str(root)], check=True)
         recipe = "FROM scratch\nADD root.tar /\nRUN ln -s /usr/bin/python3 /usr/local/bin/python\n"
-        Path(folder, "Dockerfile").write_text(recipe)
+        Path(folder, "Dockerfile").write_text(recipe, encoding="utf-8", newline="\n")
         subprocess.run([*engine, "build", "-t", f"docker.io/library/python:{version}", folder], check=True)
 
 
@@ -136,7 +136,7 @@ def _use(engine: Sequence[str], data: Path, host_network: bool, options: Sequenc
 
 
 def _said(engine: Sequence[str], *arguments: str) -> str:
-    done = subprocess.run([*engine, *arguments], capture_output=True, text=True)
+    done = subprocess.run([*engine, *arguments], capture_output=True, encoding="utf-8")
     if done.returncode:
         raise RuntimeError(f"{' '.join([*engine, *arguments])[:300]}: {done.stderr[-2000:]}")
     return done.stdout.strip()

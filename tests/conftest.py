@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from explorer.machine import core_limit
+from explorer.machine.system import PORTABLE_ENV
 
 # Read by torch when it is imported, and by every process that a test starts. Several test processes share the cores,
 # and threads without a core of their own slow every step (docs/decisions/2026-11-22-threads.md).
@@ -223,6 +224,18 @@ def the_end_of_a_run_is_awaited() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runners, "require_widgets_deltas", wait)
         yield
+
+
+@pytest.fixture
+def portable_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: this process and those that it starts use only what every system has."""
+    monkeypatch.setenv(PORTABLE_ENV, "1")
+
+
+@pytest.fixture(params=["system", "portable"])
+def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs on the path of this system and on the portable one."""
+    monkeypatch.setenv(PORTABLE_ENV, str(int(request.param == "portable")))
 
 
 @pytest.fixture

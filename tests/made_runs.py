@@ -1,6 +1,5 @@
 """Runs of tests that are not about a run's own process: they wait in their queue, or are trained in this process."""
 
-import fcntl
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
+from explorer.machine.locks import take
 from explorer.presets import cifar
 from explorer.runs import Request, Run
 from explorer.runs.directory import file_stem
@@ -37,13 +37,14 @@ def taken_queue(data: Path) -> Iterator[None]:
     first = Run(data / "runs" / FIRST)
     first.folder.mkdir(parents=True)
     first.folder.joinpath("request.json").touch()
-    first.lock.write_text(json.dumps({"ticket": 0, "device": choose_device().type}))
-    with first.lock.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-        for path in data.glob("runs/*/request.json"):
-            if path.parent != first.folder:
-                end(Run(path.parent))
+    lock = take(first.lock)
+    assert lock
+    lock.write(json.dumps({"ticket": 0, "device": choose_device().type}).encode())
+    yield
+    for path in data.glob("runs/*/request.json"):
+        if path.parent != first.folder:
+            end(Run(path.parent))
+    lock.close()
     first.remove()
 
 

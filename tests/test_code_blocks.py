@@ -39,7 +39,7 @@ IN_TEST_DOCS = {"README.md": 1, "docs/how-to.md": 5}
 """How many blocks in Python test_docs.py runs."""
 OURS = ("python -m explorer", "cnn-resnet-explorer")
 # Programs that are not installed here, or that would change this machine: bash checks the syntax of their lines.
-OTHERS = {"python", "ray", "docker", "curl", "sudo", "git"}
+OTHERS = {"python", "python3", "ray", "docker", "curl", "sudo", "git"}
 
 
 class Block(NamedTuple):
@@ -72,7 +72,7 @@ def test_no_block_is_overlooked() -> None:
         for text in TEXTS
     }
     assert sum(fences.values()) == 2 * len(BLOCKS), "a fence does not close, or begins in a way that is not known here"
-    kinds = {"python", "sh", "{eval-rst}"}  # the last one names docstrings, which test_site.py looks for
+    kinds = {"python", "sh", "powershell", "{eval-rst}"}  # the last one names docstrings, which test_site.py looks for
     assert not {(block.file, block.language) for block in BLOCKS if block.language not in kinds}
     for file, count in IN_TEST_DOCS.items():
         assert len([block for block in BLOCKS if block.file == file and block.language == "python"]) == count
@@ -134,8 +134,12 @@ def test_a_block_that_is_not_run_has_no_mistake(block: Block) -> None:
     if block.language == "python":
         compile(block.code, block.file, "exec")
         return
-    subprocess.run(["bash", "-n"], input=block.code, text=True, check=True)
-    for line in block.lines:
+    lines = block.lines
+    if block.language == "powershell":
+        lines = [re.sub(r"^py |^\.venv\\Scripts\\python ", "python ", line) for line in lines]
+        lines = [re.sub(r"^python -m (?!venv)", "", line) for line in lines]
+    subprocess.run(["bash", "-n"], input="\n".join(lines), text=True, check=True)
+    for line in lines:
         for command in re.split(r" && ", line):
             check_command(command)
 

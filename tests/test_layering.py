@@ -90,6 +90,8 @@ ONLY_IN = {
     "pillow_heif": {"explorer.images"},
     "pydicom": {"explorer.images"},
     "ray": {"explorer.studies"},
+    "psutil": {"explorer.machine"},
+    "filelock": {"explorer.machine"},
 }
 
 # Packages of the tests that a module takes where they are installed, and does without where they are not.

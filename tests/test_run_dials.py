@@ -5,7 +5,6 @@ stays, and nothing else.
 """
 
 import json
-import os
 import queue
 import threading
 import time
@@ -23,10 +22,10 @@ from explorer import checkpoints, runs
 from explorer.architectures import Network
 from explorer.cli.main import main as cli
 from explorer.datasets import stored
+from explorer.machine.locks import take
 from explorer.runs import Request, Run, fitting
 from explorer.runs.dials import RunDials, agreed_changes, ask, changes_of, pending, reached
 from explorer.runs.fitting import fit_beside, fit_run
-from explorer.runs.locks import take
 from explorer.runs.log import LogWriter, read
 from explorer.training import Processes, TrainingState, fit_together
 from explorer.training.dials import DialChange, recorded_changes
@@ -213,10 +212,10 @@ def held(run: Run) -> Iterator[Run]:
         networks = [{"loss": 1.0, "accuracy": 0.5, "outcome": None}] * 2
         log.write("progress", step=40, epoch=1, fraction=0.2, seconds=9.0, images_per_second=9.0, learning_rate=0.1,
                   networks=networks)  # fmt: skip
-    descriptor = take(run.lock)
-    assert descriptor is not None
+    lock = take(run.lock)
+    assert lock is not None
     yield run
-    os.close(descriptor)
+    lock.close()
 
 
 def test_a_change_is_refused_in_a_sentence_and_nothing_is_kept(held: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ import torch
 from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.datasets import Dataset, Split, channel_statistics, stored
+from explorer.machine.system import PORTABLE_ENV
 from explorer.runs import Request, Run
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
@@ -299,6 +300,7 @@ def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_bits(
         if moment != "sometime":
             assert [path.name.startswith(str(name)) for path in left] == [True]
         disk.takes(0.1, *MOMENTS[following])
+        monkeypatch.setenv(PORTABLE_ENV, "1")  # from its first kill on; a killed process holds a run on no path
         runs.resume(run)
         assert not any(path.exists() for path in left), "what was left half written is still there"
     disk.takes(0.0)
@@ -317,7 +319,9 @@ def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_bits(
 # --- stopped ---------------------------------------------------------------------------------------------------------
 
 
-def test_stopped_in_one_phase_after_the_other_it_still_finishes_with_the_same_bits(disk: SlowDisk):
+def test_stopped_in_one_phase_after_the_other_it_still_finishes_with_the_same_bits(
+    disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
+):
     first = submit_still()
     disk.takes(0.0, ".state.")  # none of the next three gets beyond its first epoch before it is stopped
     run = submit()
@@ -328,6 +332,7 @@ def test_stopped_in_one_phase_after_the_other_it_still_finishes_with_the_same_bi
         runs.resume(first)
     kill(first)
 
+    monkeypatch.setenv(PORTABLE_ENV, "1")  # no process holds one of the two runs now
     runs.resume(run)
     wait_for(run, "running")
     stop(run)
@@ -495,6 +500,7 @@ def events(run: Run, kind: str) -> list[dict[str, Any]]:
     return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_two_servers_submit_at_once_and_are_killed_and_one_run_after_the_other_finishes(place: Path, disk: SlowDisk):
     asked = request(epochs=1)
     disk.takes(0.0, ".resnet-6.safetensors.")  # the first one is not over before it is killed
@@ -524,17 +530,19 @@ def test_two_servers_submit_at_once_and_are_killed_and_one_run_after_the_other_f
     assert moments == sorted(moments), "two ran at once, or not in the order in which they came"
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_ten_wait_in_small_processes_and_the_next_one_is_refused(disk: SlowDisk, monkeypatch: pytest.MonkeyPatch):
     asked = request()
-    first = submit_still(asked)
+    submit_still(asked)
+    clocks = {clock: getattr(time, clock) for clock in ("time", "time_ns")}
     waiting = []
     for number in range(runs.MAX_WAITING):
         if number == 5:
-            for clock in ("time", "time_ns"):  # somebody sets the clock back by decades
+            for clock in clocks:  # somebody sets the clock back by decades
                 monkeypatch.setattr(time, clock, lambda: 1)
         waiting.append(submit(asked))
-    monkeypatch.undo()
-    monkeypatch.setenv("EXPLORER_DATA", str(first.folder.parents[1]))
+    for clock in ("time", "time_ns"):
+        monkeypatch.setattr(time, clock, clocks[clock])
     assert [runs.status(run).queue_position for run in waiting] == list(range(1, runs.MAX_WAITING + 1))
     there = set(runs.runs_folder().iterdir())
     with pytest.raises(ValueError, match=r"^10 runs wait for this device already; try again when one has ended\.$"):

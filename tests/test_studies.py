@@ -5,14 +5,13 @@ Runs are trained in this process, except where processes are the subject: there 
 One file: every case needs the small study, its folder and the engine that trains in this process.
 """
 
-import fcntl
 import json
 import os
 import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from explorer import checkpoints, runs, studies
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.cli.main import main
 from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.machine.locks import Lock, take
 from explorer.presets import cifar
 from explorer.runs import Request, Run, queue
 from explorer.studies import Axis, EngineError, Study, StudyFolder, driver
@@ -37,7 +37,7 @@ from explorer.studies.ready_made import READY_MADE, ready_made
 from explorer.studies.study import words
 from explorer.training import Speed, TrainingConfig, fit_together, forecast
 from explorer.training.loop import _TrainedNetwork
-from tests.made_runs import finish
+from tests.made_runs import finish, taken_queue
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -286,13 +286,13 @@ def test_the_best_number_of_places_is_the_last_that_pays():
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 
-def held(number: int, places: int) -> tuple[Run, int]:
+def held(number: int, places: int) -> tuple[Run, Lock]:
     """A run that this process holds, with that ticket."""
     run = runs.prepare(Request(({},), {}, DRAWN, places=places), f"{number:032x}")
-    run.lock.write_text(json.dumps({"ticket": number, "device": "cpu", "places": places}))
-    descriptor = os.open(run.lock, os.O_RDWR)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return run, descriptor
+    lock = take(run.lock)
+    assert lock
+    lock.write(json.dumps({"ticket": number, "device": "cpu", "places": places}).encode())
+    return run, lock
 
 
 def starts(run: Run) -> bool:
@@ -311,16 +311,17 @@ def starts(run: Run) -> bool:
         ([1, 0, 0, 1], [True, True, True, False]),  # what an engine places waits for nobody
     ],
 )
+@pytest.mark.usefixtures("both_paths")
 def test_runs_share_a_device_first_come_first_served(places: list[int], expected: list[bool]):
     made = [held(number, each) for number, each in enumerate(places, 1)]
     try:
         assert [starts(run) for run, _ in made] == expected
         next_one = made[expected.index(False)][0]
-        os.close(made.pop(0)[1])  # the first one ends
+        made.pop(0)[1].close()  # the first one ends
         assert starts(next_one)
     finally:
-        for _, descriptor in made:
-            os.close(descriptor)
+        for _, lock in made:
+            lock.close()
 
 
 # --- driven ----------------------------------------------------------------------------------------------------------
@@ -494,10 +495,11 @@ def test_the_end_of_a_run_that_nobody_saw_counts(untouched: dict[str, bytes]):
     other = runs.prepare(first.trial.request, "ab" * 16)
     stranger = second.run
     stranger.write_request(replace(stranger.request(), owner="1" * 32))  # as in a copied study of somebody else
-    with first.run.lock.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="stop it first"):
-            driver.delete(made)  # a run that its killed process has left goes on
+    lock = take(first.run.lock)
+    assert lock
+    with pytest.raises(ValueError, match="stop it first"):
+        driver.delete(made)  # a run that its killed process has left goes on
+    lock.close()
     assert studies.find(made.id) and runs.find(first.run_id)
     driver.delete(made)
     assert studies.find(made.id) is None and runs.find(first.run_id) is None
@@ -677,7 +679,8 @@ def processes(place: Path) -> Iterator[None]:
     def none_is_left() -> bool:
         left = [process_of(str(place), verb) for verb in ("study", "train")]
         for process in filter(None, left):
-            os.kill(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         return not any(left)
 
     wait_until(none_is_left, "no process is left")
@@ -705,6 +708,26 @@ def test_two_studies_at_once_one_killed_end_with_the_same_bits(untouched: dict[s
         wait_until(ended, "the study is finished")
         assert bits(each).items() <= untouched.items()
     assert bits(made) == untouched
+
+
+@pytest.mark.usefixtures("portable_path", "processes")
+def test_a_killed_study_is_started_again_by_the_portable_path(place: Path):
+    made = small(6)
+    with taken_queue(place / "here"):  # its run waits
+        driver.start(made)
+        process = wait_until(lambda: process_of(made.id, "study"), "its process is there")
+        wait_until(lambda: studies.progress(made).trials[0].state == "queued", "its run waits")
+        driver.start(made)  # a second click
+        os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not studies.is_driven(made), "its lock is free")
+        assert studies.progress(made).state == "interrupted"
+        # Killed between the start of the run's process and the note of its number: the run says so itself.
+        wait_until(lambda: runs.is_alive(made.trials()[0].run), "its run is left")
+        driver.start(made)
+        wait_until(lambda: process_of(made.id, "study") not in (None, process), "another one drives it")
+        driver.stop(made)
+        wait_until(lambda: not studies.is_driven(made), "it ends as asked")
+        assert studies.progress(made).state == "stopped" and not runs.is_alive(made.trials()[0].run)
 
 
 # --- in a terminal ---------------------------------------------------------------------------------------------------

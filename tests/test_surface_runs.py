@@ -68,6 +68,7 @@ def said(app: AppTest) -> str:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_a_process_of_its_own_measures_what_the_folder_asks_for() -> None:
     run = created(small())
     assert surface_runs.progress(run).state == "new" and surface_runs.find(run.id) == run

@@ -541,6 +541,7 @@ def test_no_file_a_folder_a_pipe_and_one_that_is_too_large(tmp_path: Path):
         read(tmp_path / "large.pt")
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize(
     "program",
     ["import time; time.sleep(60)", "import os; os.kill(os.getpid(), 9)", "raise SystemExit(3)", "print('hello')"]

@@ -68,7 +68,7 @@ def measure_ensemble(arguments: argparse.Namespace) -> CommandResult:
         about = kept.learned_on
     ensemble = Ensemble(members, weights, tuple(class_names), origin, about, metrics)
     if arguments.out:
-        Path(arguments.out).write_text(ensemble.to_json() + "\n", encoding="utf-8")
+        Path(arguments.out).write_text(ensemble.to_json() + "\n", encoding="utf-8", newline="\n")
     networks: list[dict[str, Any]] = [
         {"network": title, "digest": digest, "weight": weight, "loss": ensembles.loss_of([each], (1.0,))}
         | {"accuracy": alone.share, **asdict(alone)}

@@ -147,7 +147,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m explorer") ->
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # Python flushes once more when it ends
         return 141  # what a shell reports of a program that SIGPIPE ended
     except (ValueError, OSError) as error:
         print(f"explorer: {error_line(error)}", file=sys.stderr)

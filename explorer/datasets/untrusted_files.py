@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from explorer.machine.disk import is_link
+
 MAX_FILES = 100_000
 
 FilePath = tuple[str, ...]
@@ -103,7 +105,7 @@ def on_disk(root: Path) -> Listing:
                 empty, path = False, (*folder, entry.name)
                 if is_hidden(path):
                     listing.skipped[path] = HIDDEN
-                elif entry.is_symlink():
+                elif is_link(entry):
                     listing.skipped[path] = LINK
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(path)

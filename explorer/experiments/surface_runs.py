@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from explorer.errors import user_message
 from explorer.files import npz, write_atomically
 from explorer.machine import give_way
+from explorer.machine.locks import guard, guard_unless, inherited, is_held, take
+from explorer.machine.memory import MALLOC_ENV
 from explorer.runs import ID, OWNER, data_folder
-from explorer.runs.locks import THERE, inherited, is_held, take, try_lock, wait_for_lock
-from explorer.runs.queue import MALLOC_ENV
 
 if TYPE_CHECKING:
     from explorer.checkpoints import Checkpoint
     from explorer.datasets import Split
     from explorer.experiments.loss_surface import Surface, SurfaceSettings
 
-LOCK_FD_ENV = "EXPLORER_SURFACE_LOCK"
-"""Environment variable that tells a surface's process which descriptor is its lock."""
+LOCK_ENV = "EXPLORER_SURFACE_LOCK"
+"""Environment variable that tells a surface's process which lock was passed on to it."""
+_GUARD = ".guard"
 MOST_ALIVE = 10  # waiting or measuring
 POLL_S = 0.3
 KEEP_S = 2.0  # between two times that the process keeps what it has
@@ -228,8 +229,6 @@ def start(run: SurfaceRun) -> None:
 
     Raises ValueError where it cannot start.
     """
-    if not THERE:
-        raise ValueError("surfaces in the browser need Linux or macOS; `python -m explorer surface` works here too.")
     run.request()  # raises ValueError where it is damaged
     try:
         if shutil.disk_usage(data_folder()).free < DISK_RESERVE:
@@ -238,26 +237,24 @@ def start(run: SurfaceRun) -> None:
             if sum(is_held(other.lock) for other in _all()) >= MOST_ALIVE:
                 raise ValueError(f"{MOST_ALIVE} surfaces wait already; try again when one has ended.")
             run.stop_mark.unlink(missing_ok=True)
-            descriptor = take(run.lock)
-            if descriptor is None:
+            lock = take(run.lock)
+            if lock is None:
                 return
             try:
                 run.end_file.unlink(missing_ok=True)
                 run.progress_file.unlink(missing_ok=True)
                 with run.folder.joinpath("log.txt").open("ab") as output:
-                    process = subprocess.Popen(
+                    process = lock.start(
                         [sys.executable, "-m", "explorer", "surface", str(run.folder)],
+                        LOCK_ENV,
+                        {**MALLOC_ENV, **os.environ, "EXPLORER_DATA": str(data_folder())},
                         cwd=Path(__file__).resolve().parents[2],
-                        env={**MALLOC_ENV, **os.environ, LOCK_FD_ENV: str(descriptor)}
-                        | {"EXPLORER_DATA": str(data_folder())},
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=subprocess.STDOUT,
-                        pass_fds=[descriptor],
-                        start_new_session=True,  # a closed terminal or Ctrl-C ends the app and not the surface
                     )
             finally:
-                os.close(descriptor)
+                lock.close()
     except OSError as error:
         raise ValueError(f"the surface cannot start ({error.strerror}); free some space on the disk.") from None
     threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until awaited
@@ -283,7 +280,7 @@ def progress(run: SurfaceRun) -> SurfaceProgress:
     known = tuple(load(run, number) for number in range(len(run.surfaces())))
     share, end = 0.0, {}
     with suppress(OSError, ValueError, TypeError, AttributeError):
-        share = float(json.loads(run.progress_file.read_text())["share"])
+        share = float(json.loads(run.progress_file.read_text(encoding="utf-8"))["share"])
     with suppress(OSError, ValueError):
         end = json.loads(run.end_file.read_text(encoding="utf-8"))
     state: SurfaceState
@@ -318,10 +315,11 @@ def load(run: SurfaceRun, number: int) -> "Surface | None":
 def run_process(run: SurfaceRun) -> int:
     """Waits for the run's turn and measures it: 0 where it ended as asked, 1 where it failed, 2 where another process
     holds it."""
-    descriptor = inherited(run.lock, LOCK_FD_ENV)
-    if descriptor is None:
-        descriptor = take(run.lock)
-    if descriptor is None:
+    lock = inherited(run.lock, LOCK_ENV, surfaces_folder() / _GUARD)
+    if lock is None:
+        with _guard():
+            lock = take(run.lock)
+    if lock is None:
         print("explorer: this surface is being measured already, in another process.", file=sys.stderr)
         return 2
     give_way()  # before torch starts threads, which inherit it
@@ -336,7 +334,7 @@ def run_process(run: SurfaceRun) -> int:
         _end(run, ended, "failed", message)
         return 1
     finally:
-        os.close(descriptor)
+        lock.close()
     return 0
 
 
@@ -416,9 +414,7 @@ def _is_memory(error: Exception) -> bool:
 @contextmanager
 def _turn(run: SurfaceRun) -> Iterator[bool]:
     """True once no other surface of this server is measured; False where the run is stopped first."""
-    with (surfaces_folder() / ".turn").open("ab") as file:
-        while not (has_come := try_lock(file.fileno())) and not run.stop_mark.exists():
-            time.sleep(POLL_S)
+    with guard_unless(surfaces_folder() / ".turn", run.stop_mark.exists) as has_come:
         yield has_come and not run.stop_mark.exists()
 
 
@@ -426,6 +422,5 @@ def _turn(run: SurfaceRun) -> Iterator[bool]:
 def _guard() -> Iterator[None]:
     """One process at a time decides whether a run starts or goes."""
     surfaces_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (surfaces_folder() / ".guard").open("ab") as file:
-        wait_for_lock(file.fileno())
+    with guard(surfaces_folder() / _GUARD):
         yield

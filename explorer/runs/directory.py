@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from explorer.files import write_atomically
 from explorer.installation import data_folder
+from explorer.machine import disk
 
 ID = re.compile(r"[0-9a-f]{32}")  # 128 random bits: the id gives access to the run
 FILE = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")  # stem of a finished network's file
@@ -141,7 +142,7 @@ class Run:
 
     def network_file(self, name: str) -> Path:
         """Where the finished network of that name lies or will lie. Raises ValueError for anything but such a name."""
-        if not FILE.fullmatch(name):
+        if not FILE.fullmatch(name) or disk.is_device(name):
             raise ValueError(f"{name!r} is not the name of a trained network.")
         return self.folder / f"{name}.safetensors"
 

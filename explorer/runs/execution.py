@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from explorer.errors import user_message
+from explorer.machine import disk, memory
 from explorer.runs.directory import STOP_GRACE_S, Run, RunOutcome, StopRequested
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
 
+WATCHED_SHARE = 0.9
+"""Of the free memory, where it can only be watched: a run takes some more before it is seen."""
 _LOG = "the run's log"
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "bad_alloc")
 
@@ -48,11 +50,11 @@ def execute(run: Run) -> RunOutcome:
 
             gc.freeze()
             gc.enable()
-            _limit_memory(request.device)
+            _limit_memory(run, request.device, end)
             with joined() as processes:
                 outcome = end("finished", **fit_run(run, request, log, None, processes))
             log.sync()
-        run.state.unlink(missing_ok=True)  # a finished run is not resumed
+        disk.remove(run.state)  # a finished run is not resumed
         return outcome
     except StopRequested:
         return end("stopped")
@@ -68,7 +70,7 @@ def execute_beside(run: Run) -> int:
         from explorer.runs.fitting import fit_beside
         from explorer.training import joined
 
-        _limit_memory(request.device)
+        _limit_memory(run, request.device)
         with joined() as processes:
             fit_beside(run, request, processes)
     except Exception as error:
@@ -95,42 +97,23 @@ def _message(run: Run, error: Exception) -> str:
     return user_message(error, f"{_LOG} has the rest", _LOG)
 
 
-def _limit_memory(device: str) -> None:
-    """Limits this process to the memory that is free now, so that a larger request fails in it, with a message."""
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:  # should memory run out all the same: this one goes first
-            file.write("800")
-        if device != "cpu":
-            return  # a GPU's driver reserves address space in ways that this limit does not allow
-        import resource
+def _limit_memory(run: Run, device: str, end: Callable[..., RunOutcome] | None = None) -> None:
+    """Limits this process to the memory that is free now, so that a larger request fails in it, with a message. Where
+    the system has no such limit, `end` tells how the run ended once it takes more, and the process ends."""
+    memory.go_first()
+    # A GPU's driver reserves address space in ways that the limit does not allow.
+    if device != "cpu" or memory.limit_to(memory.free_memory()) or end is None:
+        return
+    limit = memory.used() + int(WATCHED_SHARE * memory.free_memory())
 
-        with open("/proc/self/status") as file:
-            taken = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmData:"))
-        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-        resource.setrlimit(resource.RLIMIT_DATA, (min([free_memory() + taken, *limits]), hard))
-    except (OSError, ImportError, ValueError):
-        pass  # no Linux
-
-
-def free_memory() -> int:
-    """Bytes that a new process could take, of the machine and of its control group."""
-    with open("/proc/meminfo") as file:
-        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.split()[1].isdigit()}
-    free = sizes["MemAvailable"]
-    group = Path("/sys/fs/cgroup")
-    for limit, used, file_cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),  # version 1
-    ):
+    def watch() -> None:
+        memory.wait_until_exceeded(limit)
         try:
-            lines = (group / limit).with_name("memory.stat").read_text().splitlines()
-            # Files that were read count as used, but are dropped when memory is needed.
-            droppable = next(int(line.split()[1]) for line in lines if line.startswith(f"{file_cache} "))
-            free = min(free, int((group / limit).read_text()) - int((group / used).read_text()) + droppable)
-        except (OSError, ValueError, StopIteration):
-            pass  # no limit
-    return max(free, 2**29)
+            end("failed", _message(run, MemoryError()))
+        finally:
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _stop_in_time(run: Run, end: Callable[..., RunOutcome]) -> None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
+from explorer.machine import disk
 from explorer.numbers import finite
 from explorer.runs.directory import RunOutcome
 
@@ -110,18 +111,18 @@ class LogWriter:
     """Appends events to a metrics file, a line each."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.file = open(path, "ab", buffering=0, opener=disk.private)
 
     def write(self, event: str, **values: Any) -> None:
         """Raises OSError where the disk is full; the file then ends with less than a line, which readers leave out."""
         # A line end before it too: a killed process, or a full disk, may have left half a line.
         exact = {name: values[name] for name in values if name in EXACT}
         line = b"\n" + json.dumps({"event": event, **finite(values, 6), **exact}, allow_nan=False).encode() + b"\n"
-        if os.write(self.descriptor, line) < len(line):
+        if self.file.write(line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self) -> None:
-        os.fsync(self.descriptor)
+        os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        self.file.close()

@@ -6,13 +6,12 @@ of a study may share it. A run starts once the shares of all before it leave roo
 
 import json
 import os
-import platform
 import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,6 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.installation import data_folder
+from explorer.machine import disk
+from explorer.machine.locks import Lock, guard, inherited, is_held, take
+from explorer.machine.memory import MALLOC_ENV
 from explorer.runs.directory import (
     DATA_ID,
     ID,
@@ -32,27 +34,16 @@ from explorer.runs.directory import (
     runs_folder,
     stored_data,
 )
-from explorer.runs.locks import THERE, inherited, is_held, take, wait_for_lock
 from explorer.runs.log import LogWriter, RunLog, read
 
 if TYPE_CHECKING:
     from explorer.datasets import Dataset
 
 MAX_WAITING = 10
-LOCK_FD_ENV = "EXPLORER_RUN_LOCK"
-"""Environment variable that tells a run's process which descriptor is its lock."""
+LOCK_ENV = "EXPLORER_RUN_LOCK"
+"""Environment variable that tells a run's process which lock was passed on to it."""
 POLL_S = 0.2
 """Between two looks of a waiting run at the queue, and of a running one for a request to stop."""
-
-# A run keeps the memory that a step has freed for the next one. By default glibc returns it to the system, which
-# clears it again in each step: at 56 layers on a CPU a fifth of the time. Before 2.35 glibc takes only one of the two
-# values, which would be worse than none.
-_LIBRARY, _VERSION = platform.libc_ver()
-MALLOC_ENV = (
-    {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
-    if _LIBRARY == "glibc" and tuple(map(int, _VERSION.split(".")[:2])) >= (2, 35)
-    else {}
-)
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted")
@@ -90,7 +81,6 @@ def submit(request: Request, run_id: str) -> Run:
 
     Raises QueueFull where `MAX_WAITING` runs wait already, and OSError where the disk is full.
     """
-    _check_locks()
     run = _new(run_id)
     with _queue_lock():
         _check_room(request)
@@ -125,7 +115,6 @@ def resume(run: Run) -> None:
 
     Raises ValueError where the run is finished or alive, or too many runs wait.
     """
-    _check_locks()
     with _queue_lock():
         request = _resumable_request(run, "resume")
         _check_room(request)
@@ -182,7 +171,7 @@ def sweep_stored_data(older_than: float = 86_400.0) -> None:
     if not folder.is_dir():
         return
     with suppress(OSError):
-        folder.chmod(0o700)  # pictures of users, closed to the other accounts of this machine
+        disk.make_private(folder)  # pictures of users, closed to the other accounts of this machine
     with _queue_lock():  # no run starts with it meanwhile
         used = {run.request().data.get("number") for run in list_runs()} | _named_by_studies()
         for path in folder.iterdir():
@@ -287,15 +276,10 @@ def _fits(run: Run, ahead: Iterable[Run]) -> bool:
 def _ticket(run: Run) -> Ticket:
     """The run's place in the queue; one that is just being queued has the last place."""
     try:
-        values = json.loads(run.lock.read_text())
+        values = json.loads(run.lock.read_text(encoding="utf-8"))
         return Ticket(int(values["ticket"]), str(values["device"]), int(values.get("places", 1)))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return Ticket(sys.maxsize, "", 1)
-
-
-def _check_locks() -> None:
-    if not THERE:
-        raise ValueError("training in the browser needs Linux or macOS; `python -m explorer train` works here too.")
 
 
 def _check_room(request: Request) -> None:
@@ -306,44 +290,40 @@ def _check_room(request: Request) -> None:
 
 
 def _start(run: Run, request: Request) -> None:
-    """Starts the run's process, which inherits the lock: there is no moment in which no process holds it."""
-    descriptor = _enqueue(run, request)
+    """Starts the run's process and passes the lock on to it: there is no moment in which no process holds it."""
+    lock = _enqueue(run, request)
     try:
-        process = start_process(run, descriptor)
+        process = start_process(run, lock)
     finally:
-        os.close(descriptor)
+        lock.close()
     threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until it is awaited
 
 
 def start_process(
-    run: Run, descriptor: int, environment: Mapping[str, str] | None = None, prepare: Callable[[], None] | None = None
+    run: Run, lock: Lock, environment: Mapping[str, str] | None = None, ends_with: bool = False
 ) -> "subprocess.Popen[bytes]":
-    """Starts the process of a run whose lock is held by `descriptor`, and returns it; the caller awaits its end.
+    """Starts the process of a run, passes its lock on to it, and returns it; the caller awaits its end.
 
-    `environment` is added to this process's own; `prepare` is called in the new process before its program starts.
+    `environment` is added to this process's own. With `ends_with` the run's process ends when this one does.
     """
     with run.log_text.open("ab") as output:
-        return subprocess.Popen(
+        return lock.start(
             [sys.executable, "-m", "explorer", "train", str(run.folder)],
+            LOCK_ENV,
+            {**MALLOC_ENV, **os.environ, "EXPLORER_DATA": str(data_folder()), **(environment or {})},
+            ends_with=ends_with,
             cwd=Path(__file__).resolve().parents[2],
-            env={**MALLOC_ENV, **os.environ, LOCK_FD_ENV: str(descriptor), "EXPLORER_DATA": str(data_folder())}
-            | {**(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            pass_fds=[descriptor],
-            preexec_fn=prepare,
-            start_new_session=True,  # a closed terminal or Ctrl-C ends the app and not the run
         )
 
 
-def hold(run: Run) -> int:
-    """Takes the lock of a run that ended early and that an engine places: it waits for no other one. Returns the
-    descriptor, which holds the lock as long as a copy of it is open.
+def hold(run: Run) -> Lock:
+    """Takes the lock of a run that ended early and that an engine places: it waits for no other one. Returns the lock.
 
     Raises ValueError where the run is finished or alive, and OSError where the disk is full.
     """
-    _check_locks()
     with _queue_lock():
         return _enqueue(run, replace(_resumable_request(run, "resume"), places=0))
 
@@ -352,9 +332,8 @@ def take_lock(run: Run) -> None:
     """Makes this process the one that executes the run, until it ends: it takes over the lock that it inherited or,
     started by hand, joins the queue. Raises ValueError where another process holds the run, and OSError where the disk
     is full."""
-    if inherited(run.lock, LOCK_FD_ENV) is not None:
+    if inherited(run.lock, LOCK_ENV, _queue_file()) is not None:
         return
-    _check_locks()
     found = find(run.id)
     if found is None or not found.folder.samefile(run.folder):  # else other processes would not see it in the queue
         raise ValueError(f"a run is executed where it was made, in `{runs_folder()}`; set EXPLORER_DATA accordingly.")
@@ -362,11 +341,11 @@ def take_lock(run: Run) -> None:
         _enqueue(run, _resumable_request(run, "do"))  # its lock stays open for as long as this process lives
 
 
-def _enqueue(run: Run, request: Request) -> int:
-    """Takes the lock of a run that no process holds, and a place in the queue, and returns the lock's descriptor."""
+def _enqueue(run: Run, request: Request) -> Lock:
+    """Takes the lock of a run that no process holds, and a place in the queue, and returns the lock."""
     run.stop_mark.unlink(missing_ok=True)  # before the run becomes visible, so that later requests to stop are kept
-    descriptor = take(run.lock)
-    if descriptor is None:
+    lock = take(run.lock)
+    if lock is None:
         raise ValueError("the run is still going on; stop it first.")
     try:
         run.clear_temporaries()
@@ -374,15 +353,14 @@ def _enqueue(run: Run, request: Request) -> int:
         # One more than the last ticket, not the time of day: a clock that is set back would let two run.
         others = [_ticket(other).number for other in _living() if other.id != run.id]
         ticket = {"ticket": 1 + max(others, default=0), "device": request.device, "places": request.places}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(ticket).encode(), 0)
+        lock.write(json.dumps(ticket).encode())
         with closing(LogWriter(run.metrics)) as log:
             log.write("queued", time=time.time())
     except BaseException:
         run.reserve.unlink(missing_ok=True)
-        os.close(descriptor)
+        lock.close()
         raise
-    return descriptor
+    return lock
 
 
 @contextmanager
@@ -390,6 +368,9 @@ def _queue_lock() -> Iterator[None]:
     """One submission at a time, over all processes that use this data directory."""
     # Closed to the other accounts of this machine: a run's id gives access to it.
     runs_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with runs_folder().joinpath(".queue").open("ab") as file:
-        wait_for_lock(file.fileno())
+    with guard(_queue_file()):
         yield
+
+
+def _queue_file() -> Path:
+    return runs_folder() / ".queue"

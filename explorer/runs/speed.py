@@ -10,7 +10,8 @@ from pathlib import Path
 from explorer.files import write_atomically
 from explorer.installation import data_folder
 from explorer.machine import core_limit
-from explorer.runs.queue import MALLOC_ENV
+from explorer.machine.memory import MALLOC_ENV
+from explorer.machine.processes import detached
 from explorer.training.speed import Speed
 
 FRESH_S = 60.0
@@ -44,9 +45,9 @@ def measure() -> Speed:
             env={**MALLOC_ENV, **os.environ},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=_TIMEOUT_S,
-            start_new_session=True,  # its priority is its own
+            **detached(),  # its priority is its own
         )
         answer = json.loads(result.stdout)
         speed = Speed.from_dict({**answer["speed"], "start": max(0.0, time.time() - started - answer["took"])})

@@ -20,6 +20,7 @@ from torch import Tensor
 from explorer.architectures import ArchitectureSpec, Network, spec_from_dict
 from explorer.checkpoints import CheckpointError
 from explorer.files import write_atomically
+from explorer.machine import disk
 from explorer.runs.directory import Request, Run, file_stem, list_runs, runs_folder
 
 HEADER = "cnn-resnet-explorer-weights"
@@ -192,14 +193,14 @@ class WeightSnapshots:
         folder.mkdir(mode=0o700, exist_ok=True)
         for there in steps_in(folder):
             if there > step:
-                _file(folder, there).unlink(missing_ok=True)
+                disk.remove(_file(folder, there))
 
     def take_if_due(self, step: int) -> None:
         """Keeps the weights after `step` steps where the schedule says so. Raises OSError where the disk is full."""
         if step != self.taken and self.schedule.is_due(step):
             self._take(step)
             for there in {*steps_in(self.folder)} - {*self.schedule.kept(step)}:
-                _file(self.folder, there).unlink(missing_ok=True)
+                disk.remove(_file(self.folder, there))
 
     def take_last(self, step: int) -> None:
         """Keeps the weights at the end of a training of `step` steps, as the finished network has them."""

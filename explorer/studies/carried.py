@@ -1,6 +1,5 @@
 """What travels with a run to a node without this disk, and back: code, pictures and the files of the run."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def code_files() -> Files:
     """All code that a run needs, by path below the repository: a node runs what this process runs."""
     skipped = {_ROOT / "explorer" / name for name in ("ui", "figures", "shipped")}
     return {
-        str(path.relative_to(_ROOT)): path.read_bytes()
+        path.relative_to(_ROOT).as_posix(): path.read_bytes()
         for path in sorted((_ROOT / "explorer").rglob("*.py"))
         if not skipped & {*path.parents}
     }
@@ -50,7 +49,7 @@ def data_files(request: Request) -> Files:
         paths = [folder / file.path for file in downloadable.DOWNLOADABLE[kind].files]
     else:
         return {}
-    return {str(path.relative_to(runs.data_folder())): path.read_bytes() for path in paths}
+    return {path.relative_to(runs.data_folder()).as_posix(): path.read_bytes() for path in paths}
 
 
 def apply(run: Run, changes: dict[str, Any]) -> None:
@@ -61,13 +60,11 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
             write_atomically(run.folder / name, content)
     for name, (offset, content) in changes["growing"].items():
         if is_carried(name):
-            descriptor = os.open(run.folder / name, os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                while content:
-                    written = os.pwrite(descriptor, content, offset)
-                    content, offset = content[written:], offset + written
-            finally:
-                os.close(descriptor)
+            path = run.folder / name
+            path.touch(mode=0o600)
+            with path.open("r+b") as file:
+                file.seek(offset)
+                file.write(content)
     if state is not None:  # last: events before it are not sent again
         write_atomically(run.state, state)
     if "state" in changes["gone"]:

@@ -18,15 +18,15 @@ from typing import Literal
 from explorer import runs
 from explorer.files import write_atomically
 from explorer.labels import ENGINES, listed
+from explorer.machine.locks import guard, inherited, take
 from explorer.runs import Run, data_folder
-from explorer.runs.locks import THERE, inherited, take, wait_for_lock
 from explorer.runs.queue import write_end
 from explorer.studies.engine import Engine, EngineError
 from explorer.studies.folder import KeptTrial, StudyFolder, TrialState, is_driven, write_settings
 from explorer.studies.local import LocalEngine
 
-LOCK_FD_ENV = "EXPLORER_STUDY_LOCK"
-"""Environment variable that tells a study's process which descriptor is its lock."""
+LOCK_ENV = "EXPLORER_STUDY_LOCK"
+"""Environment variable that tells a study's process which lock was passed on to it."""
 POLL_S = 0.5
 ATTEMPTS = 2  # starts of a run that was killed, in one drive
 DISK_RESERVE = 2**25  # bytes that must be free to start another run: its log, state and networks are smaller
@@ -65,12 +65,12 @@ def drive(place: StudyFolder, engine: Engine) -> Generator[TrialEnd, None, None]
 
     Raises ValueError where another process drives the study, or it is damaged.
     """
-    descriptor = inherited(place.lock, LOCK_FD_ENV)
-    if descriptor is None:
+    lock = inherited(place.lock, LOCK_ENV, _guard_file(place))
+    if lock is None:
         with _guard(place):
             _clear_marks(place)
-            descriptor = take(place.lock)
-    if descriptor is None:
+            lock = take(place.lock)
+    if lock is None:
         raise ValueError("this study goes on already, in another process.")
     try:
         place.end_file.unlink(missing_ok=True)
@@ -78,7 +78,7 @@ def drive(place: StudyFolder, engine: Engine) -> Generator[TrialEnd, None, None]
     finally:
         with suppress(EngineError):
             engine.close()
-        os.close(descriptor)
+        lock.close()
 
 
 class _Drive:
@@ -100,6 +100,7 @@ class _Drive:
             while True:
                 stopping, pausing = place.stop_mark.exists(), place.pause_mark.exists()
                 if stopping:
+                    self._follow()
                     self._kill()
                 elif not pausing:
                     yield from self._start()
@@ -138,6 +139,14 @@ class _Drive:
             self.waiting.pop(0)
             self.starts[run.id] += 1
             self.going[run.id] = kept
+
+    def _follow(self) -> None:
+        """Runs that an earlier process of this study has left going on are followed, to be stopped too."""
+        for kept in [kept for kept in self.waiting if runs.is_alive(kept.run)]:
+            if self.engine.start(kept.run):
+                self.waiting.remove(kept)
+                self.starts[kept.run_id] += 1
+                self.going[kept.run_id] = kept
 
     def _kill(self) -> None:
         for run_id, kept in self.going.items():
@@ -194,30 +203,27 @@ def start(place: StudyFolder) -> None:
 
     Raises ValueError where it cannot start.
     """
-    if not THERE:
-        raise ValueError("studies in the browser need Linux or macOS; `python -m explorer train` works here too.")
     place.settings()  # raises ValueError where it is damaged
     try:
         with _guard(place):
             _clear_marks(place)
-            descriptor = take(place.lock)
-            if descriptor is None:
+            lock = take(place.lock)
+            if lock is None:
                 return
             try:
                 place.end_file.unlink(missing_ok=True)
                 with place.log_text.open("ab") as output:
-                    process = subprocess.Popen(
+                    process = lock.start(
                         [sys.executable, "-m", "explorer", "study", str(place.folder)],
+                        LOCK_ENV,
+                        {**os.environ, "EXPLORER_DATA": str(data_folder())},
                         cwd=Path(__file__).resolve().parents[2],
-                        env={**os.environ, LOCK_FD_ENV: str(descriptor), "EXPLORER_DATA": str(data_folder())},
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=subprocess.STDOUT,
-                        pass_fds=[descriptor],
-                        start_new_session=True,  # a closed terminal or Ctrl-C ends the app and not the study
                     )
             finally:
-                os.close(descriptor)
+                lock.close()
     except OSError as error:
         raise ValueError(f"the study cannot start ({error.strerror}); free some space on the disk.") from None
     threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until awaited
@@ -304,6 +310,5 @@ def _clear_marks(place: StudyFolder) -> None:
 @contextmanager
 def _guard(place: StudyFolder) -> Iterator[None]:
     """One process at a time decides whether the study goes on."""
-    with _guard_file(place).open("ab") as file:
-        wait_for_lock(file.fileno())
+    with guard(_guard_file(place)):
         yield

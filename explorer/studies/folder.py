@@ -13,8 +13,8 @@ from typing import Any, Literal
 from explorer import runs
 from explorer.files import write_atomically
 from explorer.machine import cores
+from explorer.machine.locks import is_held
 from explorer.runs import ID, OWNER, Run, data_folder
-from explorer.runs.locks import is_held
 from explorer.runs.log import Event, read
 from explorer.studies.study import Cell, Study, Trial
 

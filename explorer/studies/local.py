@@ -10,8 +10,8 @@ from pathlib import Path
 
 from explorer import runs
 from explorer.machine import cores
+from explorer.machine.memory import free_memory
 from explorer.runs import Run
-from explorer.runs.execution import free_memory
 
 POLL_S = 0.2
 CORES_A_PLACE = 2  # twins take one thread each
@@ -68,11 +68,7 @@ def default_places(device: str = "cpu") -> int:
     the free memory suffices; on a GPU 1, until `measure_places` has found more."""
     if device != "cpu":
         return 1
-    try:
-        memory = free_memory() // MEMORY_A_PLACE
-    except OSError:
-        memory = MOST_PLACES  # no Linux
-    return max(1, min(cores() // CORES_A_PLACE, memory, MOST_PLACES))
+    return max(1, min(cores() // CORES_A_PLACE, free_memory() // MEMORY_A_PLACE, MOST_PLACES))
 
 
 def measure_places(most: int = 8) -> tuple[int, Mapping[int, float]]:

@@ -5,7 +5,6 @@ limit, stop, log and bits are the same as here. Only the process of a study uses
 belongs to one thread.
 """
 
-import os
 import secrets
 import shutil
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 from explorer import runs
 from explorer.files import write_atomically
+from explorer.machine.locks import Lock
+from explorer.machine.system import is_portable
 from explorer.runs import Request, Run
 from explorer.runs.directory import STOP_GRACE_S
 from explorer.runs.queue import RESUMABLE, hold, write_end
@@ -38,7 +39,7 @@ class _Job:
 
     run: Run
     request: Request
-    lock: int | None = None
+    lock: Lock | None = None
     attempt: str = ""
     reference: Any = None
     kill_at: float | None = None
@@ -65,7 +66,7 @@ class RayEngine:
 
     def __init__(self, places: int | None = None, address: str | None = None, shared_disk: bool = True) -> None:
         address = check_wished(address)
-        self.shared_disk = shared_disk
+        self.shared_disk = shared_disk and not is_portable()  # whose locks hold on one machine
         self.gcs, self.own_folder = connect(address, places)
         self.wished = places
         self.places = places or 1
@@ -364,5 +365,5 @@ def _let_go(job: _Job) -> None:
     for path in (job.run.folder / "attempt", *([job.run.reserve] if job.lock is not None else [])):
         path.unlink(missing_ok=True)
     if job.lock is not None:
-        os.close(job.lock)
+        job.lock.close()
         job.lock = None

@@ -4,19 +4,18 @@ The node has Python, Ray and the packages of a training. The code comes with the
 the task. Nothing here knows the study.
 """
 
-import ctypes
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from explorer.machine.locks import Lock
+from explorer.machine.processes import account
 from explorer.runs import Run, is_alive, status
 from explorer.runs.queue import hold, start_process
 from explorer.studies.carried import GROWING, Files, is_carried
@@ -25,7 +24,6 @@ POLL_S = 0.25
 REPORT_S = 1.0
 LOCK_WAIT_S = 120.0
 """How long a node waits for a run that a lost node may still hold: file servers keep its locks for up to 90 s."""
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
 def execute(job: dict[str, Any], board: Any) -> dict[str, Any]:
@@ -51,13 +49,13 @@ def execute(job: dict[str, Any], board: Any) -> dict[str, Any]:
         if not carried and run.stop_mark.exists():
             return answer
         reports = _Reports(run, job["attempt"], board) if carried else None
-        descriptor = _lock(run)
-        if descriptor is None:
+        lock = _lock(run)
+        if lock is None:
             return answer | {"outcome": "ended" if status(run).state == "finished" else "held"}
         try:
-            process = start_process(run, descriptor, {"OMP_NUM_THREADS": str(job["cpus"])}, _die_with_parent())
+            process = start_process(run, lock, {"OMP_NUM_THREADS": str(job["cpus"])}, ends_with=True)
         finally:
-            os.close(descriptor)
+            lock.close()
         try:
             return answer | {"code": _wait(process, reports)}
         finally:
@@ -94,8 +92,8 @@ def _is_there(run: Run, attempt: str) -> bool:
     return False
 
 
-def _lock(run: Run) -> int | None:
-    """The descriptor of the run's lock; None where it has ended meanwhile or another process keeps it."""
+def _lock(run: Run) -> Lock | None:
+    """The run's lock; None where it has ended meanwhile or another process keeps it."""
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         if not is_alive(run):
@@ -108,25 +106,11 @@ def _lock(run: Run) -> int | None:
         time.sleep(1.0)
 
 
-def _die_with_parent() -> Any:
-    """For `start_process`: the new process is killed when this one dies, however; None where the system cannot."""
-    if not sys.platform.startswith("linux"):
-        return None  # Ray itself ends the children of its tasks, unless it is killed too
-    libc, parent = ctypes.CDLL(None), os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before that call
-            os._exit(1)
-
-    return prepare
-
-
 def _unpacked(job: dict[str, Any]) -> Path:
     """A new data folder on this node with the files of the job. Raises OSError where the disk is full."""
     import ray
 
-    folder = Path(tempfile.gettempdir()) / f"explorer-{os.getuid()}" / "jobs"
+    folder = Path(tempfile.gettempdir()) / f"explorer-{account()}" / "jobs"
     folder.mkdir(mode=0o700, exist_ok=True)  # beside the code, whose folder is checked to be this account's own
     _sweep(folder)
     place = folder / job["attempt"]

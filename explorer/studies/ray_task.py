@@ -9,6 +9,7 @@ def remote() -> tuple[Any, Any]:
     import ray
 
     def train(job: dict[str, Any], code: list[Any], board: Any) -> dict[str, Any]:
+        import getpass
         import hashlib
         import os
         import shutil
@@ -18,10 +19,13 @@ def remote() -> tuple[Any, Any]:
 
         import ray
 
-        root = os.path.join(tempfile.gettempdir(), f"explorer-{os.getuid()}")
+        # As `machine.processes.account`, which is not here yet. On Windows the temporary folder is the account's own.
+        shared = hasattr(os, "getuid")
+        account = os.getuid() if shared else getpass.getuser()
+        root = os.path.join(tempfile.gettempdir(), f"explorer-{account}")
         os.makedirs(root, mode=0o700, exist_ok=True)
         found = os.lstat(root)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        if shared and (not stat.S_ISDIR(found.st_mode) or found.st_uid != account or found.st_mode & 0o022):
             return {"outcome": "refused", "message": f"the folder {root} is another account's"}
         files = ray.get(code[0])
         digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()

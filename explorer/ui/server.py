@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import textwrap
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
@@ -28,6 +29,7 @@ from explorer.ui.api import explain, rows
 from explorer.ui.services import process_tuning
 
 SWEEP_INTERVAL_S = 3600.0  # between two removals of expired uploaded data
+_LETTERS = 52  # in a line of what Streamlit shows where no session opens
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
 
 
@@ -116,7 +118,9 @@ class SessionMiddleware:
         refused = _session_refusal(f"{parts.scheme}://{parts.netloc}", headers) if parts.netloc else ""
         if refused:
             _log_once(refused)
-        answer = JSONResponse(refused, 400, {"Cache-Control": "no-store"})  # Streamlit's page shows no other text
+        # Streamlit's page shows JSON alone, and as code, whose lines do not break.
+        lines = textwrap.fill(refused, _LETTERS, break_long_words=False, break_on_hyphens=False)
+        answer = JSONResponse(lines, 400, {"Cache-Control": "no-store"})
         await (answer if refused else self._app)(scope, receive, send)
 
 

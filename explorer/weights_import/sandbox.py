@@ -8,14 +8,12 @@ import errno
 import json
 import os
 import re
-import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -24,16 +22,15 @@ import torch
 from safetensors.torch import load as deserialise
 from torch import Tensor
 
+from explorer.machine import disk
+from explorer.machine.memory import Limits
+from explorer.machine.processes import detached
 from explorer.weights_import.file_formats import MAX_TENSORS, inspect_file
 from explorer.weights_import.pickle_scan import CUT_OFF, INERT, MAX_BYTES, check_bytes
 from explorer.weights_import.report import NoFileError, WeightsError
 
-try:
-    import resource
-except ImportError:  # Windows: the app runs there, but a process cannot be limited
-    resource = None  # type: ignore[assignment]
-
 MEMORY = 5 * 2**30  # address space; importing torch takes 2 to 3 GB of it, without using them
+WATCHED_MEMORY = 3 * 2**30  # really used, where the system keeps no limit of address space
 CPU_SECONDS = 60
 WALL_SECONDS = 120  # of a machine whose cores others keep busy
 MAX_DEPTH = 4  # of a state dict inside others
@@ -79,11 +76,6 @@ class FileContent:
 
 def load(path: Path, name: str) -> FileContent:
     """The content of the file. Raises WeightsError with a sentence about `name`, which has its quotes already."""
-    if resource is None:
-        raise NoFileError(
-            f"{name} is not read: weights from elsewhere are opened under limits that only Linux and macOS have; "
-            "convert them there (`python -m explorer convert`)."
-        )
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise NoFileError(f"{name} is no file; choose a file of weights.")
@@ -106,20 +98,19 @@ def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
         stderr=subprocess.DEVNULL,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"},
-        start_new_session=True,  # so that its own children end with it
+        **detached(),  # so that its own children end with it
     )
-    try:
-        process.wait(WALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise WeightsError(f"{name} {TOO_MUCH}") from None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    if not limits().wait(process, answer):
+        raise WeightsError(f"{name} {TOO_MUCH}")
     if process.returncode == DISK_FULL:
         raise NoFileError(f"{name} {FULL}")
     if process.returncode:
         raise WeightsError(f"{name} {TOO_MUCH}")
+
+
+def limits() -> Limits:
+    """Of a process that opens such a file."""
+    return Limits(MEMORY, WATCHED_MEMORY, MAX_BYTES + 2**27, CPU_SECONDS, WALL_SECONDS)
 
 
 def _answered(answer: BinaryIO, name: str) -> FileContent:
@@ -145,9 +136,9 @@ def _answered(answer: BinaryIO, name: str) -> FileContent:
 
 def main() -> None:
     answer = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # prints from here on are no part of the answer
-        os.dup2(nowhere, stream)
+    with open(os.devnull, "wb") as nowhere:
+        for stream in (1, 2):  # prints from here on are no part of the answer
+            os.dup2(nowhere.fileno(), stream)
     limit_this_process()
     try:
         with open(0, "rb", closefd=False) as file:
@@ -164,21 +155,13 @@ def main() -> None:
 
 
 def limit_this_process() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES + 2**27, MAX_BYTES + 2**27))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits().apply_here()
     sys.addaudithook(refuse)
 
 
 def refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook, which cannot be removed and sees every such call: it refuses all that no file of weights needs."""
-    writes = (
-        event == "open"
-        and len(arguments) > 2
-        and isinstance(arguments[2], int)
-        and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    )
+    writes = event == "open" and len(arguments) > 2 and isinstance(arguments[2], int) and arguments[2] & disk.WRITING
     if writes or NEVER.fullmatch(event):
         raise PermissionError("a file of weights has no use for this")
 

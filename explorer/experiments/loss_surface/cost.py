@@ -9,7 +9,7 @@ from explorer.experiments.loss_surface.curvature import ITERATIONS, product_pass
 from explorer.experiments.loss_surface.measurement import batch_size
 from explorer.experiments.loss_surface.settings import SurfaceSettings
 from explorer.machine import cores
-from explorer.runs.execution import free_memory
+from explorer.machine.memory import free_memory
 
 MOST_HOURS = 24.0
 FORWARD = 3.5  # times as many passes as a training makes, which also goes back
@@ -41,10 +41,7 @@ class SurfaceCost:
                 f"this surface would take {self.passes:,.0f} passes of one image, about {self.seconds / 3600:,.0f} h "
                 f"here; {MOST_HOURS:g} h is the most. Take fewer points or images."
             )
-        try:
-            free = free_memory()
-        except OSError:
-            return  # no Linux
+        free = free_memory()
         if self.memory > free:
             raise ValueError(
                 f"this surface would need {self.memory / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free. "

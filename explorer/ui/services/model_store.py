@@ -13,6 +13,7 @@ from typing import Self
 
 from explorer import runs
 from explorer.files import write_atomically
+from explorer.machine import disk
 
 SESSION_QUOTA_BYTES = 300 * 2**20
 TOTAL_QUOTA_BYTES = 2 * 2**30
@@ -39,7 +40,7 @@ class StoredModel:
     def info(self) -> ModelInfo | None:
         """None where it is damaged or missing."""
         try:
-            return ModelInfo(**json.loads(self.path.with_suffix(".json").read_text()))
+            return ModelInfo(**json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -53,8 +54,8 @@ class StoredModel:
                 path.touch()
 
     def delete(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.path.with_suffix(".json").unlink(missing_ok=True)
+        disk.remove(self.path)
+        disk.remove(self.path.with_suffix(".json"))
 
 
 def models_of(owner: str, folder: Path) -> list[StoredModel]:

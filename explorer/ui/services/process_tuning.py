@@ -1,18 +1,15 @@
 """How the server's process uses the machine: threads for a pass, and when garbage is collected."""
 
-import ctypes
 import gc
-import sys
 import time
 
 import torch
 
 from explorer.machine import cores
+from explorer.machine.memory import hand_back
 
 COLLECT_EVERY = 5.0  # seconds between two collections of garbage
 _collected = time.monotonic()
-# glibc keeps what is freed: messages of a megabyte leave holes, which it hands back only when asked.
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def threads() -> int:
@@ -34,5 +31,4 @@ def collect_garbage() -> None:
     if time.monotonic() - _collected > COLLECT_EVERY:
         _collected = time.monotonic()
         gc.collect()
-        if _trim:
-            _trim(0)
+        hand_back()

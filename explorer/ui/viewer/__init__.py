@@ -33,7 +33,7 @@ def place(name: str, html: str, styles: tuple[str, ...], module: str = "main.js"
     component = st.components.v2.component(
         name,
         html=html,
-        css="\n".join((STATIC / style).read_text() for style in styles),
+        css="\n".join((STATIC / style).read_text(encoding="utf-8") for style in styles),
         js=(
             f'const module = await import(new URL("{ROUTE}/{HASH}/{module}", document.baseURI));\n'
             f"export default module.{name};\n"

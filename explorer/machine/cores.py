@@ -1,13 +1,15 @@
-"""Cores that this process may use, by its affinity and the quotas of its control groups; its priority; its fellows."""
+"""Cores that this process may use, by its affinity and the quotas of its control groups, and those that are idle."""
 
 import math
 import os
+import sys
 import time
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-NICE = 10
-"""How far the priority of a training lies below the page's: the page then waits as if no run trained."""
+import psutil  # type: ignore[import-untyped]
+
+from explorer.machine.system import is_portable
+
 _SYSTEM = Path("/")
 
 
@@ -17,8 +19,13 @@ def core_limit(system: Path = _SYSTEM) -> float:
     The smallest of the processors that its affinity allows and the quotas of its own control group and of all above
     it (`cpu.max`; `cpu.cfs_quota_us` of version 1). A container often has all processors of the machine and a quota.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min([float(allowed), *_quotas(system)])
+    return min([float(_allowed()), *_quotas(system)])
+
+
+def _allowed() -> int:
+    """Processors that the affinity of this process allows; all where the system has none, as macOS."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1
 
 
 def cores(system: Path = _SYSTEM) -> int:
@@ -28,50 +35,39 @@ def cores(system: Path = _SYSTEM) -> int:
 
 def idle_cores(seconds: float = 0.3, system: Path = _SYSTEM) -> float:
     """Cores that were idle during so many `seconds`, from 0; infinite where the system does not say."""
+    look = _shares if system == _SYSTEM and (is_portable() or sys.platform != "linux") else _ticks
     try:
-        before = _ticks(system)
+        before = look(system)
         time.sleep(seconds)
-        idle, passed = (after - earlier for after, earlier in zip(_ticks(system), before, strict=True))
+        idle, passed = (after - earlier for after, earlier in zip(look(system), before, strict=True))
     except (OSError, ValueError):
-        return math.inf  # no Linux
+        return math.inf
     return idle / passed * (os.cpu_count() or 1) if passed > 0 else math.inf
 
 
-def _ticks(system: Path) -> tuple[int, int]:
+def _ticks(system: Path) -> tuple[float, float]:
     """(idle, all) ticks of all processors since the machine started. Ticks of processes that wait for a disk count as
     idle, and those of lower priority: measurements of the speed, and trainings, which wait for each other."""
-    name, *ticks = (system / "proc/stat").read_text().partition("\n")[0].split()
+    name, *ticks = (system / "proc/stat").read_text(encoding="utf-8").partition("\n")[0].split()
     if name != "cpu" or len(ticks) < 8:
         raise ValueError("no ticks of processors")
     values = [int(tick) for tick in ticks[:8]]  # guests of a virtual machine count in the first two
     return values[1] + values[3] + values[4], sum(values)
 
 
-def give_way() -> None:
-    """Lowers the priority of this process, for good. `EXPLORER_GIVE_WAY=0` keeps it, on a machine for trainings."""
-    if os.environ.get("EXPLORER_GIVE_WAY") == "0":
-        return
-    with suppress(OSError, AttributeError):  # AttributeError: Windows has no such priorities
-        os.nice(NICE)
-    # Where Linux groups processes by session, a process's priority counts inside of its group only.
-    with suppress(OSError, AttributeError):
-        if os.getsid(0) == os.getpid():  # the group is this process's own
-            Path("/proc/self/autogroup").write_text(str(NICE))
-
-
-def launched() -> tuple[int, int]:
-    """(rank, count) of the processes that `torchrun` started together for one training; (0, 1) without it."""
-    try:
-        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    except (KeyError, ValueError):
-        return 0, 1
-    return (rank, count) if 0 <= rank < count else (0, 1)
+def _shares(_: Path) -> tuple[float, float]:
+    """(idle, all) seconds of all processors, as `_ticks`, by the library. Windows counts processes of lower priority as
+    all others."""
+    times = psutil.cpu_times()._asdict()
+    for part in ("guest", "guest_nice", "interrupt", "dpc"):  # they count in others already
+        times.pop(part, None)
+    return sum(times.get(kind, 0.0) for kind in ("idle", "iowait", "nice")), sum(times.values())
 
 
 def _quotas(system: Path) -> list[float]:
     """The quota of each control group around this process that has one, in cores."""
     try:
-        lines = (system / "proc/self/cgroup").read_text().splitlines()
+        lines = (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []  # no Linux
     found = []
@@ -94,9 +90,9 @@ def _quota(group: Path) -> float | None:
     """Cores, or None where the group has no limit or is not there."""
     try:
         if (group / "cpu.max").is_file():
-            quota, period = (group / "cpu.max").read_text().split()
+            quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
         else:
-            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period"))
         return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
     except (OSError, ValueError):  # "max" is no number: there is no limit
         return None
