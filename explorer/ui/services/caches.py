@@ -86,6 +86,7 @@ CACHES: Mapping[str, Limit] = {
         "disk",
         bytes=stored_results.MOST_BYTES,
     ),
+    "ui.server._log_once": Limit("refusals that are in the log already", "process", entries=64),
     # Of a session: they go with it.
     "ui.services.inference.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
         "uploaded images, decoded", "session", bytes=200_000_000
