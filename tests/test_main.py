@@ -26,6 +26,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.cli import app, inputs
 from explorer.cli.main import COMMANDS, main, parser
 from explorer.datasets import GREY, folders, shapes
+from explorer.experiments.loss_surface.cost import check_path
 from explorer.pretrained import Recipe
 from explorer.runs import describe_results, weight_snapshots
 from explorer.runs.directory import file_stem
@@ -721,3 +722,25 @@ def test_no_command_needs_the_packages_of_the_screen():
     check = f"import sys, {modules}; print(*{{'streamlit', 'captum', 'plotly'}} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr
+
+
+# the weights of earlier steps
+
+
+def test_surface_and_time_find_the_weights_that_train_kept_for_both_twins(
+    place, training, network, picture, monkeypatch
+):
+    pair = (network, place / "net-twin.safetensors")
+    of = ("--data", place / "pictures", "--count", 6)
+    asked = ("surface", *pair, *of, "--axes", "path", "--points", 3, "--sharpness", 0, "--curvature", 0)
+    found = answer(*asked)["surfaces"]
+    for entry in found:
+        assert [int(step) for step, *_ in entry["path"]] == training["snapshots"]["steps"]
+        assert entry["path"][0][1] > 0 and np.isfinite(entry["loss"]["train"]).all()
+    assert found[0]["x"] == found[1]["x"], "twins share one range"
+    for file in pair:
+        assert answer("time", file, picture, *of)["steps"] == training["snapshots"]["steps"]
+    # What does not fit the memory is refused before any of it is loaded.
+    monkeypatch.setitem(check_path.__globals__, "free_memory", lambda: 1000)
+    monkeypatch.setattr(weight_snapshots, "load", lambda *_: pytest.fail("loaded"))
+    assert "the kept weights of this training would need 0.0 GB of memory" in complaint(*asked)

@@ -80,7 +80,7 @@ def test_a_process_of_its_own_measures_what_the_folder_asks_for() -> None:
     assert (found.state, found.share, found.message) == ("finished", 1.0, "")
     for (_, checkpoint), known in zip(twins(), found.surfaces, strict=True):
         assert known is not None and known.losses == pytest.approx(surface(checkpoint, small()).losses, rel=1e-5)
-    assert not run.network_file(0).exists()
+    assert not run.network_file(0).exists() and not [*run.folder.glob("images-*")]
 
 
 def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +112,37 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(monkeypatch: pytest
         run.request()
 
 
+def test_what_was_measured_before_is_not_measured_again() -> None:
+    key = f"surface-{'b' * 39}"
+    before = surface(made(spec("none")), small())
+    before = replace(before, losses=before.losses + 100)
+    stored.store(f"{key}0", before)
+    run = created(small(), key)
+    assert surface_runs.run_process(run) == 0
+    first, second = surface_runs.progress(run).surfaces
+    assert first is not None and np.array_equal(first.losses, before.losses)
+    assert second is not None and second.is_complete and second.losses.max() < 100
+    whole = created(small(), key)  # both are kept now
+    for number in (0, 1):
+        whole.network_file(number).unlink()
+    assert surface_runs.run_process(whole) == 0 and surface_runs.progress(whole).state == "finished"
+
+
+def test_a_full_disk_and_a_used_quota_are_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = surface_runs.bytes_kept(created(small()))
+    assert kept > 10_000
+    monkeypatch.setattr(surface_runs, "QUOTA_BYTES", kept + 1000)
+    with pytest.raises(
+        ValueError, match=r"needs 0\.\d MB until it is measured, and 0\.0 MB are left of the 0 MB for your"
+    ):
+        created(small())
+    created(small(), owner="")
+    monkeypatch.setattr(surface_runs, "DISK_RESERVE", 2**60)
+    with pytest.raises(ValueError, match=r"0\.0 MB are free on the disk; take fewer images"):
+        created(small(), owner="")
+    assert len([*surface_runs.surfaces_folder().glob("[0-9a-f]*")]) == 2
+
+
 def test_failures_say_why_and_ids_of_others_open_nothing() -> None:
     run = created(small(statistics="recomputed"))
     for number in (0, 1):
@@ -122,6 +153,8 @@ def test_failures_say_why_and_ids_of_others_open_nothing() -> None:
     assert [each.id for each in surface_runs.list_surfaces(OWNER)] == [run.id]
     assert surface_runs.list_surfaces("1" * 32) == surface_runs.list_surfaces("") == []
     assert surface_runs.find("../x") is None and surface_runs.find("f" * 32) is None
+    new = created(small())
+    assert "Delete" in [each.label for each in open_page(surface=new.id).button]
     surface_runs.delete(run)
     assert not run.folder.exists()
     assert "This surface is not on this server" in said(open_page(surface=run.id))
@@ -132,11 +165,15 @@ def test_failures_say_why_and_ids_of_others_open_nothing() -> None:
 
 def test_the_form_names_the_cost_and_its_button_starts_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[SurfaceRun] = []
-    monkeypatch.setattr(surface_runs, "start", started.append)
+    monkeypatch.setattr(surface_runs, "MOST_ALIVE", 0)
     pair = {"first": "shapes-plain-8", "second": "shapes-resnet-8"}
     app = open_page(along="1", points="3", n="20", statistics="both", curvature="none", **pair)
     # 3 points of 20 images of both splits, and 10 directions at both signs.
     assert f"4 surfaces to measure: {4 * (3 * 40 + 20 * 20):,} passes of one image" in said(app)
+    (button,) = [each for each in app.button if each.label == "Measure"]
+    button.click().run()
+    assert "surfaces wait already" in said(app) and not surface_runs.list_surfaces(OWNER)
+    monkeypatch.setattr(surface_runs, "start", started.append)
     (button,) = [each for each in app.button if each.label == "Measure"]
     button.click().run()
     (run,) = started

@@ -90,12 +90,9 @@ def follow_time(arguments: argparse.Namespace) -> CommandResult:
 
 def _folder(arguments: argparse.Namespace) -> Path:
     """Where the weights of earlier steps lie."""
-    file = Path(arguments.checkpoint)
     if arguments.weights is not None:
         return Path(arguments.weights)
-    stems = (file.stem, file.stem.removesuffix("-twin"))
-    beside = [*(file.with_name(f"{stem}-weights") for stem in stems), file.with_name("weights")]
-    return next((folder for folder in beside if weight_snapshots.steps_in(folder)), beside[0])
+    return weight_snapshots.beside(Path(arguments.checkpoint))
 
 
 def _load(folder: Path, finished: Checkpoint, step: int) -> Checkpoint:

@@ -18,13 +18,15 @@ from explorer.cli.formatting import notes_block, table
 from explorer.datasets import shapes
 from explorer.experiments import loss_surface
 from explorer.experiments.loss_surface import Surface, SurfaceSettings, sentences, stored
+from explorer.experiments.loss_surface.cost import check_path
 from explorer.experiments.loss_surface.curvature import ratio
 from explorer.experiments.loss_surface.measurement import check_statistics
-from explorer.experiments.loss_surface.path import Span
+from explorer.experiments.loss_surface.path import Span, Weights
 from explorer.experiments.loss_surface.placed import norms
 from explorer.experiments.measurement import MOST_NETWORKS, content_of
 from explorer.files import csv_text, npz, write_atomically
-from explorer.runs import Run
+from explorer.runs import weight_snapshots
+from explorer.runs.directory import file_stem
 from explorer.training import training_speed
 
 FILES = (".csv", ".npz")
@@ -69,7 +71,8 @@ def surface_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--batchnorm", choices=("frozen", "recomputed", "both"), default="frozen",
-        help="statistics: those of the training, or of the images at every point (default: frozen)",
+        help="statistics: those of the training, or at every point those of the measured training images, of the test "
+        "images where only these are measured (default: frozen)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the directions (default: 0)")
     parser.add_argument(
@@ -99,14 +102,19 @@ def measure_surface(arguments: argparse.Namespace) -> CommandResult:
     settings = _settings(arguments)
     asked = [_Asked(name, arguments, settings) for name in arguments.names]
     wanted = [(each, replace(settings, statistics=kind)) for kind in kinds for each in asked]
+    for each, own in wanted:
+        check_statistics(each.checkpoint.spec, own, bool(norms(each.checkpoint.network)))
+    check_path((each.checkpoint.spec, each.steps) for each in asked)  # before any kept weights are loaded
     span = stored.shared_span([each.checkpoint for each in asked], [each.snapshots for each in asked], settings)
     for each in asked:
         each.span = span
-    for each, own in wanted:
-        check_statistics(each.checkpoint.spec, own, bool(norms(each.checkpoint.network)))
     missing = [(each, own) for each, own in wanted if arguments.again or not each.stored(own)]
     if missing:
-        expected = loss_surface.cost([(each.checkpoint.spec, own) for each, own in missing], training_speed())
+        expected = loss_surface.cost(
+            [(each.checkpoint.spec, own) for each, own in missing],
+            training_speed(),
+            [each.steps for each, _ in missing],
+        )
         expected.check()
         print(expected.sentence, file=sys.stderr, flush=True)
     results: list[_Result] = []
@@ -128,9 +136,10 @@ class _Asked:
 
     def __init__(self, name: str, arguments: argparse.Namespace, settings: SurfaceSettings) -> None:
         self.name = name
-        file = Path(name)
-        self.snapshots = stored.snapshots_in(Run(file.parent).weights, file.stem) if file.is_file() else []
         checkpoint = inputs.checkpoint(name)
+        self.weights = weight_snapshots.beside(Path(name)) if Path(name).is_file() else None
+        self.steps = len(weight_snapshots.steps_in(self.weights)) if self.weights else 0
+        self.keys: dict[SurfaceSettings, str] = {}  # each takes all kept weights
         drawn = shapes.named(checkpoint.data) if arguments.data is None else None
         if drawn is not None and (drawn.size, drawn.size) == checkpoint.spec.input_shape[1:]:
             self.data, self.class_names, self.checkpoint = drawn.name, drawn.classes, checkpoint
@@ -146,10 +155,19 @@ class _Asked:
         self.notes = list(first.notes)
         self.content = "/".join(content_of(each, first.class_names) for each in self.images.values())
 
+    def snapshots(self) -> list[tuple[int, Weights]]:
+        """The kept weights of its training, loaded anew each time: of many networks they would fill the memory."""
+        if self.weights is None:
+            return []
+        return stored.snapshots_in(self.weights, file_stem(self.checkpoint.spec.name))
+
     def key(self, settings: SurfaceSettings) -> str:
-        return stored.key(
-            checkpoints.digest(self.checkpoint), self.content, settings, snapshots=self.snapshots, span=self.span
-        )
+        if settings not in self.keys:
+            digest = checkpoints.digest(self.checkpoint)
+            self.keys[settings] = stored.key(
+                digest, self.content, settings, snapshots=self.snapshots(), span=self.span
+            )  # fmt: skip
+        return self.keys[settings]
 
     def stored(self, settings: SurfaceSettings) -> Surface | None:
         return stored.load(self.key(settings))
@@ -162,7 +180,7 @@ class _Asked:
         started = shown = time.monotonic()
         steps = loss_surface.measure(
             self.checkpoint, self.images, self.class_names, settings,
-            snapshots=self.snapshots, span=self.span, threads=arguments.threads,
+            snapshots=self.snapshots(), span=self.span, threads=arguments.threads,
         )  # fmt: skip
         found: Surface | None = None
         try:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +41,7 @@ POLL_S = 0.3
 KEEP_S = 2.0  # between two times that the process keeps what it has
 STOP_GRACE_S = 10.0  # after that the process ends as it stands
 DISK_RESERVE = 2**27  # bytes that must be free to begin
+QUOTA_BYTES = 2_000_000_000  # of all surfaces of one owner; a finished one takes kilobytes
 
 SurfaceState = Literal["new", "waiting", "measuring", "finished", "stopped", "failed", "interrupted"]
 RESUMABLE = ("stopped", "failed", "interrupted")
@@ -193,10 +195,13 @@ def create(
 ) -> SurfaceRun:
     """Writes the run with its networks and images; nothing starts yet. `source` says in a sentence what was measured.
 
-    Raises ValueError where the disk is full.
+    Raises ValueError, with the numbers, where the disk or the owner's quota has no room.
     """
     from explorer import checkpoints
 
+    tensors = [tensor for _, each in networks for tensor in each.network.state_dict().values()]
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    check_space(weights + sum(split.images.nbytes for split in images.values()), owner)
     run = SurfaceRun(surfaces_folder() / secrets.token_hex(16))
     values = {
         "title": title,
@@ -222,6 +227,31 @@ def create(
         shutil.rmtree(run.folder, ignore_errors=True)
         raise ValueError(f"the surface cannot be kept ({error.strerror}); free some space on the disk.") from None
     return run
+
+
+def check_space(planned: int, owner: str) -> None:
+    """Raises ValueError, with the numbers, where so many bytes do not fit the disk or what is left to that owner, by
+    all of whose surfaces on disk. Without an owner there is no quota."""
+    there = next(path for path in (surfaces_folder(), *surfaces_folder().parents) if path.is_dir())
+    room, where = max(0, shutil.disk_usage(there).free - DISK_RESERVE), "free on the disk"
+    if owner:
+        left = max(0, QUOTA_BYTES - sum(map(bytes_kept, list_surfaces(owner))))
+        if left < room:
+            room, where = left, f"left of the {QUOTA_BYTES / 1e6:,.0f} MB for your surfaces"
+    if planned > room:
+        raise ValueError(
+            f"this surface needs {planned / 1e6:,.1f} MB until it is measured, and {room / 1e6:,.1f} MB are {where}; "
+            "take fewer images, or delete surfaces that are not finished."
+        )
+
+
+def bytes_kept(run: SurfaceRun) -> int:
+    """Bytes of the run on disk."""
+    total = 0
+    for path in run.folder.glob("*"):
+        with suppress(OSError):  # deleted meanwhile
+            total += path.stat().st_size
+    return total
 
 
 def start(run: SurfaceRun) -> None:
@@ -340,6 +370,39 @@ def run_process(run: SurfaceRun) -> int:
 
 def _measure(run: SurfaceRun) -> str:
     _keep_share(run, 0.0)
+    left = _left(run)
+    if left and not _measure_rest(run, left):
+        return "stopped"
+    for number in range(len(run.networks())):
+        run.network_file(number).unlink(missing_ok=True)  # a finished run needs none of them
+    for images in run.folder.glob("images-*.npz"):
+        images.unlink(missing_ok=True)
+    return "finished"
+
+
+_Left = list[tuple[int, AskedSurface, "Surface | None"]]
+
+
+def _left(run: SurfaceRun) -> _Left:
+    """Number, request and what is known of each surface that is not complete. Those that were measured before, on these
+    images with these weights, are kept with the run."""
+    from explorer import stored_results
+    from explorer.experiments.loss_surface import stored
+
+    left: _Left = []
+    for number, each in enumerate(run.surfaces()):
+        known = load(run, number)
+        if each.key and not (known and known.is_complete):
+            known = stored.load(each.key) or known
+            if known is not None and known.is_complete:
+                write_atomically(run.surface_file(number), npz(stored_results.pack(known)))
+        if known is None or not known.is_complete:
+            left.append((number, each, known))
+    return left
+
+
+def _measure_rest(run: SurfaceRun, left: _Left) -> bool:
+    """Whether all of them were measured before the run was stopped."""
     import numpy as np
 
     from explorer import checkpoints, stored_results
@@ -347,24 +410,23 @@ def _measure(run: SurfaceRun) -> str:
     from explorer.experiments.loss_surface import cost, measure, stored
     from explorer.experiments.loss_surface.cost import passes
 
-    request, asked, facts = run.request(), run.surfaces(), run.networks()
+    request, facts, settings = run.request(), run.networks(), left[0][1].settings
     loaded = [checkpoints.load(run.network_file(number)) for number in range(len(facts))]
     splits: dict[str, Split] = {}
-    for name in asked[0].settings.splits:
+    for name in settings.splits:
         with np.load(run.images_file(name)) as file:
             splits[name] = Split(file["images"], file["labels"])
-    cost([(loaded[each.network].spec, each.settings) for each in asked], 1e12).check()  # the memory that is free now
-    snapshots = [stored.snapshots_of(each.run, each.file) for each in facts]
-    spans = stored.shared_span(loaded, snapshots, asked[0].settings)
-    sizes = [passes(each.settings) for each in asked]
-    for number, each in enumerate(asked):
-        known = load(run, number)
-        if known is not None and known.is_complete:
-            continue
-        before, kept_at = sum(sizes[:number]), 0.0
+    kept = [stored.steps_of(of.run) for of in facts]
+    specs = [(loaded[each.network].spec, each.settings) for _, each, _ in left]
+    cost(specs, 1e12, [kept[each.network] for _, each, _ in left]).check()  # the memory that is free now
+    snapshots = [partial(stored.snapshots_of, of.run, of.file) for of in facts]
+    span = stored.shared_span(loaded, snapshots, settings)
+    total, before = sum(passes(each.settings) for _, each, _ in left), 0.0
+    for number, each, known in left:
+        size, kept_at = passes(each.settings), 0.0
         steps = measure(
             loaded[each.network], splits, request["class_names"], each.settings,
-            snapshots=snapshots[each.network], span=spans, known=known,
+            snapshots=snapshots[each.network](), span=span, known=known,
         )  # fmt: skip
         with closing(steps):
             for step in steps:
@@ -372,16 +434,13 @@ def _measure(run: SurfaceRun) -> str:
                 if stopping or step.share == 1 or time.monotonic() - kept_at > KEEP_S:
                     kept_at = time.monotonic()
                     write_atomically(run.surface_file(number), npz(stored_results.pack(step.surface)))
-                    _keep_share(run, (before + step.share * sizes[number]) / sum(sizes))
+                    _keep_share(run, (before + step.share * size) / total)
                 if stopping and step.share < 1:
-                    return "stopped"
+                    return False
         if each.key:
             stored.store(each.key, step.surface)
-    for number in range(len(facts)):
-        run.network_file(number).unlink(missing_ok=True)  # a finished run needs none of them
-    for split in splits:
-        run.images_file(split).unlink(missing_ok=True)
-    return "finished"
+        before += size
+    return True
 
 
 def _keep_share(run: SurfaceRun, share: float) -> None:

@@ -228,6 +228,14 @@ def steps_in(folder: Path) -> tuple[int, ...]:
     return tuple(sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit()))
 
 
+def beside(file: Path) -> Path:
+    """Where the weights of earlier steps of the network in that file lie, or would lie: `train --snapshots` puts them
+    into a folder named after the file, for both twins, and a run into `weights`."""
+    stems = (file.stem, file.stem.removesuffix("-twin"))
+    folders = [*(file.with_name(f"{stem}-weights") for stem in stems), file.with_name("weights")]
+    return next((folder for folder in folders if steps_in(folder)), folders[0])
+
+
 def snapshot_steps(run: Run) -> tuple[int, ...]:
     """The steps of the run whose weights are kept, in their order; none of a run without snapshots."""
     return steps_in(run.weights)

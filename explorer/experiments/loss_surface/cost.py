@@ -1,7 +1,7 @@
 """What a surface takes, in passes, seconds and memory, and why it is refused where that is too much."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from explorer.architectures import ArchitectureSpec, describe
@@ -28,6 +28,7 @@ class SurfaceCost:
     seconds: float
     memory: int
     images_at_once: int
+    path: int = 0  # bytes of the memory that the kept weights of a training take
 
     @property
     def sentence(self) -> str:
@@ -43,10 +44,27 @@ class SurfaceCost:
             )
         free = free_memory()
         if self.memory > free:
+            if self.path > self.memory / 2:
+                raise ValueError(_too_long(self.path, free))
             raise ValueError(
                 f"this surface would need {self.memory / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free. "
                 f"Take fewer than {self.images_at_once} images, or frozen statistics."
             )
+
+
+def _too_long(path: int, free: int) -> str:
+    return (
+        f"the kept weights of this training would need {path / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are "
+        "free. Train with fewer snapshots of the weights."
+    )
+
+
+def check_path(asked: Iterable[tuple[ArchitectureSpec, int]]) -> None:
+    """Raises ValueError, with the numbers, where the weights kept at so many steps do not fit the memory. Nothing is
+    loaded."""
+    path, free = max((path_memory(spec, steps) for spec, steps in asked), default=0), free_memory()
+    if path > free:
+        raise ValueError(_too_long(path, free))
 
 
 def passes(settings: SurfaceSettings) -> float:
@@ -57,19 +75,29 @@ def passes(settings: SurfaceSettings) -> float:
     return found + settings.curvature_places * ITERATIONS * product_passes(min(settings.curvature_images, settings.n))
 
 
-def cost(asked: Asked, macs_a_second: float) -> SurfaceCost:
-    """Of these networks one after the other, where a training makes so many multiply-accumulates forward a second."""
+def cost(asked: Asked, macs_a_second: float, steps: Sequence[int] = ()) -> SurfaceCost:
+    """Of these networks one after the other, where a training makes so many multiply-accumulates forward a second.
+    `steps` are the numbers of steps whose weights their trainings kept, none where it is empty."""
+    sized = list(zip(asked, steps or [0] * len(asked), strict=True))
+    largest = max(((memory(*each, kept), path_memory(each[0], kept)) for each, kept in sized), default=(0, 0))
     seconds = sum(passes(settings) * describe(spec).macs for spec, settings in asked) / (FORWARD * macs_a_second)
     return SurfaceCost(
         sum(passes(settings) for _, settings in asked),
         seconds,
-        max((memory(spec, settings) for spec, settings in asked), default=0),
+        largest[0],
         max((settings.n for _, settings in asked), default=0),
+        largest[1],
     )
 
 
-def memory(spec: ArchitectureSpec, settings: SurfaceSettings) -> int:
-    """About how many bytes the measurement of one network holds at once, beside torch itself."""
+def path_memory(spec: ArchitectureSpec, steps: int) -> int:
+    """About how many bytes the weights kept at so many steps take, with their displacements."""
+    return 2 * steps * describe(spec).parameters * _FLOAT
+
+
+def memory(spec: ArchitectureSpec, settings: SurfaceSettings, steps: int = 0) -> int:
+    """About how many bytes the measurement of one network holds at once, beside torch itself, where its training kept
+    the weights of so many steps."""
     described = describe(spec)
     largest = max(math.prod(layer.output_shape) for layer in described.layers)
     threads = cores()
@@ -82,4 +110,4 @@ def memory(spec: ArchitectureSpec, settings: SurfaceSettings) -> int:
         of_batch = of_batch if settings.statistics == "recomputed" else min(of_batch, 16)
         activations = max(activations, threads * of_batch * _CURVED_TIMES * described.activation_bytes)
         weights += threads * (ITERATIONS + 4) * described.parameters * _FLOAT
-    return images + activations + weights
+    return images + activations + weights + path_memory(spec, steps)

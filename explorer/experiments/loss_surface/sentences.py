@@ -18,14 +18,17 @@ DEFINITIONS = (
     "adds to each filter a random one of its own norm (Li et al. 2018, section 4).",
     "Biases and BatchNorm's weights stay where they are, as in the published code.",
     "Frozen statistics are those that the training left. Recomputed ones are the mean and the variance of each norm's "
-    "inputs over all measured images, at every point anew.",
-    "Sharpness is the mean increase of the loss at a radius r along random filter-normalised directions, at +r and −r: "
-    "each filter moves by r times its own norm. The interval is Student's t over the directions.",
+    "inputs, at every point anew. They are over the measured images of the first split: training, where there are "
+    "both.",
+    "Principal axes of a training's path are those along which its kept weights vary most: PCA around their mean. "
+    "The path is drawn from the network itself.",
+    "Sharpness is the mean increase of the loss at a radius r along random filter-normalised directions, at +r and −r. "
+    "Each filter moves by r times its own norm. The interval is Student's t over the directions.",
     "The largest relative increase is (max L − L₀) / (1 + L₀), as Keskar et al. (2017, equation 4) define it. The "
-    f"maximum is over the points of this surface up to {KESKAR_REACH:g} steps from the centre along each axis, so it "
+    f"maximum is over the points of this surface up to {KESKAR_REACH:g} steps from the centre along each axis. So it "
     "is a lower bound.",
-    "The eigenvalue ratio is |λmin / λmax| of the Hessian of the loss in all kernels (Li et al. 2018, section 6), by "
-    f"Lanczos with at most {ITERATIONS} Hessian-vector products a place. Error bounds are given.",
+    "The eigenvalue ratio is |λmin / λmax| of the Hessian of the loss in all kernels (Li et al. 2018, section 6). It "
+    f"is found by Lanczos with at most {ITERATIONS} Hessian-vector products a place. Error bounds are given.",
 )
 LIMITS = (
     "A picture of one or two directions is a slice of hundreds of thousands. A slice that is not convex proves that "
@@ -41,8 +44,7 @@ LIMITS = (
 
 def sharpness(found: Surface) -> Mean | None:
     """The mean increase of the loss at the radius over its directions, with its interval; None where none was measured,
-    or one
-    was not finite."""
+    or one was not finite."""
     values = found.increases[found.increases_known]
     return mean(values.tolist()) if len(values) and np.isfinite(values).all() else None
 
@@ -115,7 +117,7 @@ def _images(found: Surface) -> str:
 
 
 def _at_ends(found: Surface) -> str:
-    row = found.losses[0][len(found.ys) // 2]
+    row = found.losses[0][int(np.abs(found.ys).argmin())]  # the middle one may lie elsewhere, along a path's axes
     ends = [row[0], row[-1]]
     if not np.isfinite(ends).all():
         return ""
@@ -126,7 +128,7 @@ def comparison(titles: Sequence[str], found: Sequence[Surface]) -> str:
     """Which of surfaces with one kind of statistics is sharper at the radius; "" for one, or where an interval is
     missing."""
     means = [sharpness(each) for each in found]
-    if len(found) < 2 or any(each is None for each in means):
+    if len(found) < 2 or any(each is None or not each.has_interval for each in means):
         return ""
     kinds = STATISTICS[found[0].asked.statistics]
     parts = " and ".join(f"{title} {each.value:.3g}" for title, each in zip(titles, means, strict=True) if each)

@@ -26,10 +26,11 @@ class SurfaceSettings:
     own range. `normalisation` gives each filter of a random direction the norm of the network's filter ("filter"), or
     leaves it standard normal ("none"). `moved`: only kernels move, biases and BatchNorm's weights stay ("kernels", as
     the commands of Li et al. 2018 do), or these move along themselves ("all", as their code does otherwise).
-    `statistics` of BatchNorm stay those of the training ("frozen"), or are those of the measured images at each point
-    ("recomputed"). `n` images of each of `splits`. Sharpness is measured along `directions` random directions at
-    `radius`. Curvature is measured at `curvature` places a side of the surface, 1 for its centre alone, on
-    `curvature_images`; 0 of both for neither. Raises ValueError for anything else.
+    `statistics` of BatchNorm stay those of the training ("frozen"), or are at each point those of the measured images
+    of the first split, the training images where there are both ("recomputed"). `n` images of each of `splits`.
+    Sharpness is measured along `directions` random directions at `radius`. Curvature is measured at `curvature` places
+    a side of the surface, 1 for its centre alone, on `curvature_images`; 0 of both for neither. Raises ValueError for
+    anything else.
     """
 
     dimensions: int = 1

@@ -1,7 +1,7 @@
 """The usual surfaces, their images, and where results are kept."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +52,12 @@ def taken(split: Split, n: int) -> Split:
     return rows(split, evenly_by_class(split.labels, n))
 
 
+def steps_of(run_id: str) -> int:
+    """How many steps' weights that run kept; 0 without a run. Nothing is loaded."""
+    run = runs.find(run_id) if run_id else None
+    return len(weight_snapshots.snapshot_steps(run)) if run else 0
+
+
 def snapshots_of(run_id: str, file: str) -> list[tuple[int, Weights]]:
     """The kept weights of the training of that run whose network is called `file`; none without a run or snapshots."""
     run = runs.find(run_id) if run_id else None
@@ -69,12 +75,17 @@ def snapshots_in(folder: Path, file: str) -> list[tuple[int, Weights]]:
 
 
 def shared_span(
-    loaded: Sequence[Checkpoint], snapshots: Sequence[Sequence[tuple[int, Weights]]], settings: SurfaceSettings
+    loaded: Sequence[Checkpoint],
+    snapshots: Sequence[Callable[[], Sequence[tuple[int, Weights]]]],
+    settings: SurfaceSettings,
 ) -> Span | None:
-    """The range of the principal axes in which the paths of all networks lie; None for random directions."""
+    """The range of the principal axes in which the paths of all networks lie; None for random directions. `snapshots`
+    load the kept weights: those of one network at a time are in memory."""
     if settings.axes == "random":
         return None
-    spans = [own_span(checkpoint, kept, settings) for checkpoint, kept in zip(loaded, snapshots, strict=True)]
+    spans = [
+        own_span(checkpoint, load_kept(), settings) for checkpoint, load_kept in zip(loaded, snapshots, strict=True)
+    ]
     (x, y) = ((min(each[axis][0] for each in spans), max(each[axis][1] for each in spans)) for axis in (0, 1))
     return x, y
 
@@ -93,6 +104,8 @@ def key(
         path.update(str(step).encode())
         path.update(flat({name: weights[name] for name in sorted(weights)}).numpy().tobytes())
     path.update(str(span).encode())
+    if settings.axes == "path":
+        path.update(b"centred")  # what was measured along other axes is not found
     told = path.hexdigest() if snapshots else ""
     return stored_results.key("surface", [digest], content, owner, path=told, **settings.to_dict())
 

@@ -6,15 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import runs
 from explorer.errors import user_message
 from explorer.experiments import loss_surface, surface_runs
 from explorer.experiments.loss_surface import SurfaceSettings, sentences, stored
 from explorer.experiments.loss_surface.measurement import check_statistics
+from explorer.experiments.loss_surface.path import FEWEST_STEPS
 from explorer.experiments.loss_surface.placed import norms
 from explorer.experiments.loss_surface.settings import MOST_POINTS, REACH, Normalisation
 from explorer.experiments.surface_runs import AskedSurface, NetworkFacts
-from explorer.runs.weight_snapshots import snapshot_steps
 from explorer.ui import client, dataset_access, forecasts, lesson, measured_images, network_registry, user_models
 from explorer.ui.experiments import controls, surface_view
 from explorer.ui.experiments.controls import update_state
@@ -134,10 +133,12 @@ def _offer(state: ExperimentsState, networks: Sequence[AskedNetwork], data: str,
     for each, settings in wanted:
         check_statistics(each.chosen.checkpoint.spec, settings, bool(norms(each.chosen.checkpoint.network)))
     facts = [_facts(each) for each in networks]
-    if state.directions == "path" and (without := [of.title for of in facts if not _has_path(of)]):
+    steps = {each.name: stored.steps_of(of.run) for each, of in zip(networks, facts, strict=True)}
+    without = [of.title for of in facts if steps[of.name] < FEWEST_STEPS]
+    if state.directions == "path" and without:
         raise ValueError(
-            f"no weights of {without[0]}'s training were kept, so its path gives no directions. Train it on Build & "
-            "train with snapshots of the weights, or choose random directions."
+            f"weights of fewer than {FEWEST_STEPS} steps of {without[0]}'s training were kept, so its path gives no "
+            "directions. Train it on Build & train with snapshots of the weights, or choose random directions."
         )
     keys = [_key(each, settings, data) for each, settings in wanted]
     known = [stored.load(key) if key else None for key in keys]
@@ -153,7 +154,9 @@ def _offer(state: ExperimentsState, networks: Sequence[AskedNetwork], data: str,
     missing = [entry for entry, found in zip(wanted, known, strict=True) if found is None]
     if missing:
         expected = loss_surface.cost(
-            [(each.chosen.checkpoint.spec, settings) for each, settings in missing], forecasts.macs_a_second()
+            [(each.chosen.checkpoint.spec, settings) for each, settings in missing],
+            forecasts.macs_a_second(),
+            [steps[each.name] for each, _ in missing],
         )
         st.markdown(as_sentence(f"{_count(len(missing))} to measure: {expected.sentence}"))
         expected.check()
@@ -193,8 +196,7 @@ def _facts(each: AskedNetwork) -> NetworkFacts:
 
 
 def _has_path(facts: NetworkFacts) -> bool:
-    run = runs.find(facts.run) if facts.run else None
-    return run is not None and len(snapshot_steps(run)) > 1
+    return stored.steps_of(facts.run) > 1
 
 
 def _start(
@@ -224,7 +226,11 @@ def _start(
             ],
             client.owner(),
         )  # fmt: skip
-        surface_runs.start(run)
+        try:
+            surface_runs.start(run)
+        except ValueError:
+            surface_runs.delete(run)  # nothing has begun, and the form is still there
+            raise
         update_state(surface=run.id)
 
 

@@ -71,7 +71,7 @@ def _buttons(run: SurfaceRun, found: SurfaceProgress) -> None:
                 )  # fmt: skip
             if found.state in (*RESUMABLE, "new"):
                 st.button("Go on", key="surface_resume", type="primary", on_click=_resume, args=(run,))
-            if found.state in (*RESUMABLE, "finished"):
+            if found.state in (*RESUMABLE, "new", "finished"):
                 st.button("Delete", key="surface_delete", on_click=_delete, args=(run,))
         st.button("Another surface", key="surface_new", on_click=update_state, kwargs={"surface": ""})
 
