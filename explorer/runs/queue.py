@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -285,7 +286,8 @@ def _ticket(run: Run) -> Ticket:
 def _check_room(request: Request) -> None:
     """Raises QueueFull."""
     tickets = [ticket for ticket in map(_ticket, _living()) if ticket.device == request.device and ticket.places]
-    if request.places and len(tickets) > MAX_WAITING:  # one of them does not wait, it runs
+    shares = accumulate(ticket.share for ticket in sorted(tickets, key=lambda ticket: ticket.number))
+    if request.places and sum(taken > 1 for taken in shares) >= MAX_WAITING:  # each of the first ones has its place
         raise QueueFull(f"{MAX_WAITING} runs wait for this device already; try again when one has ended.")
 
 
