@@ -217,7 +217,7 @@ def give(app: AppTest, key: str, value: Any) -> None:
     [
         ("Network", {}, "spec", NETWORK, "preset|twin|grey|stages_mode|shortcut_[02]"),
         ("Network", {"free": "yes"}, "spec", FREE, ".*(?<!_1)"),  # all but those of the second stage
-        ("Training", {}, "config", TRAINING, "twin"),
+        ("Training", {}, "config", TRAINING, "twin|snapshots"),
     ],
     ids=["network", "stages", "training"],
 )
@@ -255,6 +255,10 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     app.toggle(key="grey").set_value(False).run()
     app.pills(key="stages_mode").set_value("regular").run()
     assert app.query_params == {"twin": "no"}
+    app = open_build("Training", twin="no")
+    app.number_input(key="snapshots").set_value(5).run()
+    check(app)
+    assert state_of(app) == BuildState(twin=False, snapshots=5)
     app = open_build("Data", twin="no", data="cifar10")
     app.selectbox(key="data").select("fashion-mnist").run()
     check(app)
