@@ -274,6 +274,10 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     app.toggle(key="grey").set_value(False).run()
     app.pills(key="stages_mode").set_value("regular").run()
     assert app.query_params == {"twin": "no"}
+    app = open_build("Training", twin="no")
+    app.number_input(key="snapshots").set_value(5).run()
+    check(app)
+    assert state_of(app) == BuildState(twin=False, snapshots=5)
     app = open_build("Data", twin="no", data="cifar10")
     app.selectbox(key="data").select("fashion-mnist").run()
     check(app)
