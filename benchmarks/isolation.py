@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.rows import machine, write
 from benchmarks.runs import end
-from benchmarks.visitors import MIX, PAGES, Visitor, random_picture
+from benchmarks.visitors import PAGES, WITHOUT_RUN, Visitor, random_picture
 from driving.messages import unpack
 from driving.protocol_client import Session, SessionError
 from driving.server_process import logged_errors, served
@@ -124,7 +124,7 @@ class Owner(Visitor):
         if kind == "tick" and (taken := session.run_timed_fragment()) is not None:
             return taken
         if kind == "anything":
-            way = dice.choices([*MIX], [*MIX.values()])[0]
+            way = dice.choices([*WITHOUT_RUN], [*WITHOUT_RUN.values()])[0]
             if way != "upload":
                 return self.act(way)
             return self.show(self.content, f"{self.word} again.png")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
+from benchmarks.films import Film, write_films
 from benchmarks.rows import Bound, Report, Row, at_most, machine, percentile
 from benchmarks.runs import RERUN_BOUND, SESSIONS, trained, visits
 from benchmarks.visitors import PAGES, TABS, THINK, Tally, Visitor, crowd, random_picture
@@ -132,11 +133,19 @@ def recovery(url: str) -> float:
         time.sleep(0.5)
 
 
-def stage_rows(url: str, watch: Watch, sessions: int, seconds: float, tabs: int, think: tuple[float, float]) -> Found:
+def stage_rows(
+    url: str,
+    watch: Watch,
+    sessions: int,
+    seconds: float,
+    tabs: int,
+    think: tuple[float, float],
+    films: Sequence[Film] = (),
+) -> Found:
     """One stage: so many sessions for so long, what they waited, and what is left of them afterwards."""
     tally, before, spent = Tally(), watch.now(), watch.cpu_seconds()
     with watch.watching():
-        crowd(url, sessions, seconds, tally, think=think, tabs=tabs, whole=True)
+        crowd(url, sessions, seconds, tally, think=think, tabs=tabs, whole=True, films=films)
     spent = watch.cpu_seconds() - spent
     peak, recovered = watch.peak, recovery(url)
     count = sum(map(len, tally.taken.values()))
@@ -188,14 +197,14 @@ def training_rows(url: str) -> Found:
     return [Row(f"{SESSIONS} sessions while a run trains", _percentiles(taken), len(taken), within)], []
 
 
-def soak_rows(url: str, watch: Watch, interactions: int, vanishing: int) -> Found:
+def soak_rows(url: str, watch: Watch, interactions: int, vanishing: int, films: Sequence[Film] = ()) -> Found:
     """What stays in memory of many interactions of a few sessions, and of many sessions that came and vanished."""
     rows, tally = [], Tally()
     # The first views of everything fill what all share; how much that is belongs to no interaction.
-    crowd(url, SESSIONS, 3600, tally, think=(0.0, 0.0), most=interactions // 2)
+    crowd(url, SESSIONS, 3600, tally, think=(0.0, 0.0), most=interactions // 2, films=films)
     before = settle(url, watch)
     with watch.watching():
-        crowd(url, SESSIONS, 3600, tally, think=(0.0, 0.0), most=interactions)
+        crowd(url, SESSIONS, 3600, tally, think=(0.0, 0.0), most=interactions, films=films)
     after = settle(url, watch)
     rows.append(_growth_row(f"{interactions} interactions", before, after, INTERACTIONS_BOUND, interactions))
     rows += kept_rows(f"{interactions} interactions", before, watch.peak, after)
@@ -260,14 +269,15 @@ def main(arguments: list[str]) -> int:
         log = Path(folder, "log.txt")
         with served(Path(folder), f"--server.disconnectedSessionTTL={TTL}", log=log) as (url, process):
             watch = Watch(process)
+            films = write_films(Path(folder), max([SESSIONS, *options.sessions]))
             warm_up(url)
             if options.only in (None, "stages"):
                 for sessions in options.sessions:
-                    show(stage_rows(url, watch, sessions, options.seconds, options.tabs, tuple(options.think)))
+                    show(stage_rows(url, watch, sessions, options.seconds, options.tabs, tuple(options.think), films))
             if options.only in (None, "training"):
                 show(training_rows(url))
             if options.only in (None, "soak"):
-                show(soak_rows(url, watch, options.interactions, options.vanishing))
+                show(soak_rows(url, watch, options.interactions, options.vanishing, films))
         show(([], logged_errors(log)))
     report.end(
         f"Seconds are p50 / p95 / p99 of n answers. Visitors think {options.think[0]:g} to {options.think[1]:g} s "

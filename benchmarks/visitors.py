@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from benchmarks.films import Film
 from driving.actions import PENDING_WORK_JS, REST_MS, upload, wait_until_ready
 from driving.messages import unpack
 from driving.protocol_client import Session, SessionError
@@ -25,11 +26,13 @@ THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
 # Of a hundred interactions. "drawing" is what "Next" does, and "upload" what a chosen file does: the drawing by its own
 # address, then a run of the page that is told of it; "picture" is what a link to another picture does. "stroke" is a
 # frame of a drawing by hand, and "block off" switches a block off or back on. A connection is lost between two runs or
-# in one.
+# in one. "film" is some steps of the training of one's own run, and then a run of the page.
 MIX = {
-    "drawing": 20, "picture": 10, "view": 20, "stroke": 10, "block off": 10, "upload": 10, "page": 15,
+    "drawing": 18, "picture": 10, "view": 17, "stroke": 10, "block off": 10, "upload": 10, "page": 15, "film": 5,
     "reconnect": 2, "reconnect in a run": 3,
 }  # fmt: skip
+WITHOUT_RUN = {kind: share for kind, share in MIX.items() if kind != "film"}
+FRAMES = 4  # of a film that somebody looks at
 STROKE_SIDE = 64  # pixels
 TOLD = ", then the page"  # behind the name of such a drawing: the run
 PAGES = ("", "build", "compare", "gradients", "models")
@@ -121,18 +124,20 @@ class Tab(Session):
 class Visitor:
     """Somebody who looks around at random: pictures, layers, scales, classes, uploads, pages, lost connections.
 
-    After a drawing, `told` is how the browser lets the page know of it.
+    After a drawing or a film, `told` is how the browser lets the page know of it.
     """
 
-    def __init__(self, url: str, number: int, owner: str | None = None) -> None:
+    def __init__(self, url: str, number: int, owner: str | None = None, film: Film | None = None) -> None:
+        """The owner of the `film`, if any, is this visitor."""
         self.dice = random.Random(number)
-        self.session = Tab(url, owner)
+        self.session = Tab(url, film.owner if film else owner)
+        self.film = film
         self.query: dict[str, str] = {}  # of Explore
         self.page = ""
         self.told: Callable[[], float] | None = None
 
     def act(self, kind: str) -> float:
-        """Seconds until the page has answered. `kind` is one of MIX. Raises SessionError."""
+        """Seconds until the page has answered. `kind` is one of MIX, "film" of who has one. Raises SessionError."""
         self.told = None
         if kind.startswith("reconnect"):
             return self._come_back(in_a_run=kind != "reconnect")
@@ -147,6 +152,8 @@ class Visitor:
             return self._stroke()
         if kind == "block off":
             return self._switch()
+        if kind == "film":
+            return self._watch()
         changes = self._another_view() if kind == "view" else {"picture": self._drawn()}
         return self.explore(self.query | changes)
 
@@ -189,6 +196,19 @@ class Visitor:
             self.explore(self.query)
         block = f"stages.{self.dice.randrange(3)}.{self.dice.randint(1, 2)}"
         return self.session.explain(change=self.dice.choice(["", f"{block}:off", f"{block}:off"]))
+
+    def _watch(self) -> float:
+        """Seconds of the slowest of some frames of the film. Each is asked for once the one before is here, and of the
+        steps that a hand passed meanwhile the newest alone. The last step is where it rests."""
+        assert self.film is not None
+        before, (first, second) = self.query, self.film.networks
+        view = {"first": first, "second": second, "picture": self._drawn()}
+        self.explore(view)
+        self.page, self.query = "film", before  # whatever follows leads back to the view before
+        steps = sorted(self.dice.sample(self.film.steps[:-1], FRAMES))
+        taken = max(self.session.explain(step=step) for step in steps)
+        self.told = lambda: self.session.rerun(**view, step=str(steps[-1]))
+        return taken
 
     def tell(self) -> float:
         """Lets the page know of the last picture; seconds until it has run, for which nobody waits."""
@@ -256,12 +276,15 @@ def crowd(
     whole: bool = False,
     most: int | None = None,
     each_kind: bool = False,
+    films: Sequence[Film] = (),
 ) -> None:
     """So many visitors for so long, or until all together have had `most` interactions; and Chromium tabs beside. With
-    `each_kind` the first interactions of all together are one of each kind, in place of chance."""
+    `each_kind` the first interactions of all together are one of each kind, in place of chance. Of the `films` each
+    visitor has one; without any nobody watches one."""
     until = time.monotonic() + seconds
     left = [most if most is not None else sys.maxsize]
-    due = [*MIX] if each_kind else []
+    mix = MIX if films else WITHOUT_RUN
+    due = [*mix] if each_kind else []
     lock = threading.Lock()
 
     def goes_on() -> bool:
@@ -271,7 +294,7 @@ def crowd(
 
     def following(dice: random.Random) -> str:
         with lock:
-            return due.pop() if due else dice.choices([*MIX], [*MIX.values()])[0]
+            return due.pop() if due else dice.choices([*mix], [*mix.values()])[0]
 
     def visit(number: int) -> None:
         dice, visitor = random.Random(1000 + number), None
@@ -280,7 +303,7 @@ def crowd(
             kind = "first view"
             try:
                 if visitor is None:
-                    visitor = Visitor(url, number)
+                    visitor = Visitor(url, number, film=films[number] if films else None)
                     tally.add(kind, visitor.explore({}))
                 else:
                     kind = following(dice)

@@ -22,6 +22,7 @@ from explorer import runs
 from explorer.architectures import ArchitectureSpec, build, describe
 from explorer.datasets import downloadable, shapes
 from explorer.presets import PRESETS
+from explorer.runs import weight_snapshots
 from explorer.runs.queue import write_end
 from explorer.training import TrainingConfig
 from explorer.ui import dataset_access
@@ -217,7 +218,7 @@ def give(app: AppTest, key: str, value: Any) -> None:
     [
         ("Network", {}, "spec", NETWORK, "preset|twin|grey|stages_mode|shortcut_[02]"),
         ("Network", {"free": "yes"}, "spec", FREE, ".*(?<!_1)"),  # all but those of the second stage
-        ("Training", {}, "config", TRAINING, "twin"),
+        ("Training", {}, "config", TRAINING, "twin|snapshots"),
     ],
     ids=["network", "stages", "training"],
 )
@@ -241,6 +242,24 @@ def test_every_widget_changes_its_field_and_the_url_decides_every_widget(
         assert key not in shown(again) or shown(again)[key] == (value if key != "hidden" else "120, 84"), key
 
 
+def test_snapshots_that_do_not_fit_say_why_and_how_many_a_run_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_build("Training", data="shapes-16")
+    assert shown(app)["snapshots"] == 14 and "Keeps the weights of 14 steps" in texts(app)
+    monkeypatch.setattr(weight_snapshots, "QUOTA_BYTES", 5_000_000)
+    app.run()
+    why = r"14 snapshots of the weights take 16 MB, and 5 MB are left of the 5 MB .* or delete runs\\?\. As no number"
+    assert re.search(rf"{why} is chosen, this run keeps 0\.", texts(app)) and not app.error
+    assert shown(app)["snapshots"] == 0 and state_of(app).snapshots is None
+    app.number_input(key="snapshots").set_value(14).run()
+    assert state_of(app).snapshots == 14 == shown(app)["snapshots"]
+    assert re.match("14 snapshots of the weights take 16 MB", app.error[0].value)
+    app.number_input(key="snapshots").set_value(3).run()
+    assert "Keeps the weights of 3 steps" in texts(app) and not app.error
+    app.number_input(key="snapshots").set_value(0).run()
+    assert state_of(app).snapshots is None
+    check(app)
+
+
 def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     app = open_build(preset="resnet-20")
     app.toggle(key="twin").set_value(False).run()
@@ -255,6 +274,10 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     app.toggle(key="grey").set_value(False).run()
     app.pills(key="stages_mode").set_value("regular").run()
     assert app.query_params == {"twin": "no"}
+    app = open_build("Training", twin="no")
+    app.number_input(key="snapshots").set_value(5).run()
+    check(app)
+    assert state_of(app) == BuildState(twin=False, snapshots=5)
     app = open_build("Data", twin="no", data="cifar10")
     app.selectbox(key="data").select("fashion-mnist").run()
     check(app)

@@ -84,6 +84,12 @@ def test_weights_are_learned_kept_and_opened_again() -> None:
     # Another browser has the link, and sees these weights.
     other = open_page(networks=PAIR, tab="ensemble", n="4000", weights=f"kept-{kept.id}")
     assert "The weights are those of the kept ensemble Both of *eight*." in texts(other)
+    # Kept once more, it still says where its weights were learned.
+    check(other.button(key="keep_ensemble").click().run())
+    (again,) = [path for path in ensemble_store.folder().glob("*.json") if path.stem != kept.id]
+    second = ensemble_store.find(again.stem)
+    assert second is not None and "Learned on the 2,000 validation images" in second.ensemble.learned_on
+    assert (second.ensemble.learned_on, second.ensemble.origin) == (kept.ensemble.learned_on, "learned")
     turned = open_page(networks="shapes-resnet-8,shapes-plain-8", tab="ensemble", n="4000", weights=f"kept-{kept.id}")
     assert f"{kept.ensemble.weights[1]:.3f}" in texts(turned)
     third = open_page(networks=f"{PAIR},shapes-plain-20", tab="ensemble", n="4000", weights=f"kept-{kept.id}")

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from driving.messages import UnpackedMessage, component
 from explorer.ui import bar
 from explorer.ui.api.explain import explain
+from explorer.ui.gradients import slow_step
 from explorer.ui.services.explore_state import AppState
 from tests.made_runs import FILM_STEPS, write_film
 from tests.messages import message, request, session, told
@@ -17,6 +18,11 @@ from tests.test_pages import COMPARE, open_app
 from tests.test_some_shapes import GRADIENTS, opened
 
 SAMPLE = "sample-6-6"
+WITH_BAR = """
+from explorer.ui import navigation
+from explorer.ui.pages import gradients
+navigation.run({"gradients": ("Gradients", gradients.show)})
+"""
 
 
 @pytest.fixture
@@ -134,6 +140,25 @@ def test_gradients_at_a_step_are_those_of_a_run_that_ended_there(films: tuple[li
     now.query_params["step"] = "3"
     now.run()
     assert [profiles(now)["decades"]] == spans, "the steps share one axis once both are measured"
+
+
+def test_the_step_in_slow_motion_is_of_the_film_too(
+    films: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, ended = films
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(slow_step, "_component", lambda **options: drawn.append(options["data"]))
+
+    def taken(slow: str, **query: str) -> list[Any]:
+        asked = {"source": "checkpoint", "slow": slow, "slow_take": "yes", "slow_pictures": "4", **query}
+        opened(WITH_BAR, **asked)
+        return [(each["losses"], each["lanes"]) for each in drawn[-1]["networks"]]
+
+    at_step = taken("trained", **pair(film, step="3"))
+    assert "at step 3 of its training" in drawn[-1]["source"]
+    assert at_step == taken("trained", **pair(ended)) != taken("trained", **pair(film))
+    taken("initial", **pair(film, step="3"))
+    assert "at step 3" not in drawn[-1]["source"], "initial weights are of no step"
 
 
 def test_a_step_travels_with_its_pair_and_stays_when_others_are_chosen() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.films import write_films
 from benchmarks.isolation import VIEWS, Owner, embedded, isolate, search
 from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
 from benchmarks.visitors import MIX, PAGES, Tab, Tally, Visitor, crowd
@@ -32,15 +33,16 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Pa
 
 
 def test_visitors_of_all_kinds_leave_no_error_and_nothing_behind(app: tuple[str, int, Path, Path]) -> None:
-    url, process, _, log = app
+    url, process, data, log = app
     watch, tally = Watch(process), Tally()
+    films = write_films(data, SESSIONS + 1)
     warm_up(url)
     before = settle(url, watch, TTL)
     with watch.watching():
-        crowd(url, SESSIONS, SECONDS, tally, think=THINK, tabs=TABS, each_kind=True)
+        crowd(url, SESSIONS, SECONDS, tally, think=THINK, tabs=TABS, each_kind=True, films=films)
     peak = watch.peak
     # A slow machine may not have come to all of them in that time.
-    visitor = Visitor(url, SESSIONS)
+    visitor = Visitor(url, SESSIONS, film=films[SESSIONS])
     visitor.explore({})
     for kind in MIX.keys() - tally.taken.keys():
         tally.add(kind, visitor.act(kind))

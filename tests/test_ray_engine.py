@@ -232,7 +232,7 @@ def is_training(run: Run) -> bool:
 def test_a_run_too_large_for_every_node_is_refused(engine):
     run = prepared()
     run.write_request(replace(run.request(), threads=64))
-    with pytest.raises(EngineError, match="needs 64 cores and the largest node of this Ray has 2;"):
+    with pytest.raises(EngineError, match=r"needs 64 cores and the largest node of this Ray has 2\."):
         engine.start(run)
     assert not engine.jobs and not runs.is_alive(run)
 

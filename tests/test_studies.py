@@ -154,7 +154,7 @@ VALUES = st.one_of(
 @settings(max_examples=50, deadline=None)
 @given(
     axes=st.lists(
-        st.builds(Axis, FIELDS, st.lists(VALUES, min_size=1, max_size=4, unique_by=json.dumps).map(tuple)),
+        st.builds(Axis, FIELDS, st.lists(VALUES, min_size=1, max_size=4, unique=True).map(tuple)),
         max_size=3,
         unique_by=lambda axis: axis.field,
     ),
@@ -221,6 +221,8 @@ def test_a_study_that_cannot_be_is_refused_before_anything_is_there(
     [
         lambda: Axis("depth", ()),
         lambda: Axis("depth", (8, 8)),
+        lambda: Axis("learning_rate", (1, 1.0)),
+        lambda: Axis("hidden", (([],),)),
         lambda: Axis("depth", ({},)),
         lambda: study(Axis("depth", (8,)), Axis("depth", (14,))),
         lambda: study(Axis("seed", (1,))),
@@ -298,6 +300,23 @@ def held(number: int, places: int) -> tuple[Run, Lock]:
 def starts(run: Run) -> bool:
     """Whether the run may start now."""
     return queue._fits(run, queue._ahead(run))
+
+
+@pytest.mark.parametrize(("running", "room"), [([1], 10), ([12] * 12, 10), ([12] * 4, 18), ([0, 0, 1], 10)])
+def test_only_runs_that_wait_count_towards_the_most_that_may(running: list[int], room: int):
+    """A run of a study that has its place does not wait, whatever the number of places."""
+    asked = Request(({},), {}, DRAWN, device="cpu", places=max(running))
+    made = [held(number, places) for number, places in enumerate(running, 1)]
+    try:
+        for number in range(room):
+            queue._check_room(asked)
+            made.append(held(100 + number, max(running)))
+        with pytest.raises(runs.QueueFull, match="10 runs wait for this device already"):
+            queue._check_room(asked)
+        queue._check_room(replace(asked, places=0))
+    finally:
+        for _, lock in made:
+            lock.close()
 
 
 @pytest.mark.parametrize(
@@ -433,7 +452,8 @@ def test_a_study_ends_with_the_results_of_every_network(untouched: dict[str, byt
     run = Run(runs.runs_folder() / found.results[0].run_id)
     assert run.title() == "Small: depth 6, seed 0" and run in runs.list_runs("0" * 32)
     runs.delete(run)  # an ordinary run: the study trains it again
-    assert [trial.state for trial in studies.progress(made).trials] == ["waiting", "finished"]
+    found = studies.progress(made)
+    assert (found.state, [trial.state for trial in found.trials]) == ("stopped", ["waiting", "finished"])
     assert drive(made) == ["depth 6, seed 0: finished"] and bits(made) == untouched
 
 
@@ -462,7 +482,7 @@ def test_killed_at_any_phase_and_driven_again_it_ends_with_the_same_bits(
 
     def dies_at(step: int) -> Callable[..., None]:
         def some_steps(*arguments: Any) -> None:
-            if arguments[4] >= step:
+            if arguments[5] >= step:
                 raise Killed
             take_step(*arguments)
 
@@ -534,6 +554,11 @@ def test_a_run_that_fails_is_kept_and_named_and_the_others_go_on(untouched: dict
         ("finished", ""),
     ]
     assert found.message.startswith("1 run has failed: depth 6, seed 0. ") and len(found.results) == 2
+    assert found.state == "failed"
+    made.trials()[0].run.metrics.unlink()
+    finish(made.trials()[0].run)  # resumed on its own page
+    found = studies.progress(made)
+    assert (found.state, found.message) == ("finished", "")
     made.trials()[0].run.metrics.unlink()
     assert drive(made) == ["depth 6, seed 0: finished"] and bits(made) == untouched
 
@@ -559,6 +584,90 @@ def test_a_run_whose_process_is_lost_again_and_again_is_left():
     engine = Losing(is_lost)
     assert drive(made, engine) == ["depth 6, seed 0: interrupted", "depth 10, seed 0: interrupted"]
     assert len(engine.started) == 2 * driver.ATTEMPTS
+    found = studies.progress(made)
+    assert (found.state, found.message) == (
+        "failed",
+        "2 runs have not finished: depth 6, seed 0; depth 10, seed 0. Resuming trains them.",
+    )
+
+
+def test_runs_that_end_elsewhere_leave_a_study_that_can_be_resumed():
+    made = small()
+    first, second = made.trials()
+
+    class Elsewhere(Here):
+        def start(self, run: Run) -> bool:
+            run.lock.touch()
+            self.ended.append(run)
+            if run.id == first.run_id:
+                queue.write_end(run, "stopped")  # on its own page
+            else:
+                runs.delete(run)
+            return True
+
+    assert drive(made, Elsewhere()) == ["depth 6, seed 0: stopped", "depth 10, seed 0: waiting"]
+    found = studies.progress(made)
+    assert found.state == "stopped" and found.message.startswith("2 runs have not finished: depth 6, seed 0; depth 10,")
+    driver.write_outcome(made, "finished", "")  # as earlier versions did
+    assert studies.progress(made).state == "stopped"
+
+
+def test_a_refused_drive_leaves_the_marks_of_the_user_and_closes_its_engine():
+    made = small()
+
+    class Closing(Here):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    engine, second = Closing(), Closing()
+    with closing(driver.drive(made, engine)) as going:
+        next(going)
+        driver.stop(made)
+        driver.pause(made)
+        with pytest.raises(ValueError, match="goes on already"):
+            drive(made, second)
+        assert made.stop_mark.exists() and made.pause_mark.exists()
+        assert (engine.closed, second.closed) == (0, 1)
+    assert engine.closed == 1 and not studies.is_driven(made)
+
+
+def test_a_study_can_be_resumed_while_its_engine_closes():
+    made = small()
+    seen: list[bool] = []
+
+    class Slow(Here):
+        def close(self) -> None:
+            seen.append(studies.is_driven(made))
+
+    drive(made, Slow(lambda run: driver.pause(made)))
+    assert seen == [False] and studies.progress(made).state == "paused"
+
+    class Dead(Slow):
+        def wait(self, seconds: float) -> tuple[Run, ...]:
+            raise EngineError("Ray does not answer.")
+
+        def close(self) -> None:
+            super().close()
+            with pytest.raises(ValueError, match="just ending; resume the study in some seconds"):
+                driver.start(made)
+
+    drive(made, Dead())
+    assert seen == [False, True], "the runs that go on end with this engine"
+
+
+def test_a_study_without_a_process_is_stopped_at_once_and_a_deleted_one_says_so():
+    made = small()
+    drive(made, Here(lambda run: driver.pause(made)))
+    assert studies.progress(made).state == "paused"
+    driver.stop(made)
+    assert studies.progress(made).state == "stopped"
+    driver.delete(made)
+    for act in (driver.pause, driver.stop):
+        with pytest.raises(ValueError, match="the study is gone"):
+            act(made)
+    assert not list(studies.studies_folder().iterdir())
 
 
 def test_paused_it_starts_nothing_and_resumed_it_ends_with_the_same_bits(untouched: dict[str, bytes]):

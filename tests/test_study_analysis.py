@@ -123,8 +123,8 @@ def test_only_seeds_that_both_twins_have_are_paired() -> None:
     assert not found.interactions
     assert found.paragraph == (
         "4 of 24 networks are trained.",
-        "At depth 8: the test error of networks with identity shortcuts is lower than that of plain networks by "
-        "10.0 points, in one seed.",
+        "At depth 8: the test error of networks with identity shortcuts is lower than that of plain networks. The "
+        "difference is 10.0 points, in one seed.",
         "One seed gives no interval: another seed may turn any of these differences round.",
     )
 
@@ -147,17 +147,19 @@ def test_the_paragraph_tells_what_the_intervals_tell() -> None:
     half = 100 * stats.t.ppf(0.975, 3) * np.std(noise, ddof=1) / 2
     plain, residual = "plain networks", "networks with identity shortcuts"
     assert said[:4] == (
-        f"At depth 8: the test errors of {plain} and {residual} cannot be told apart: a difference of 0.0 points "
+        f"At depth 8: the test errors of {plain} and {residual} cannot be told apart. Their difference is 0.0 points "
         f"({-half:.1f} to {half:.1f}, n = 4).",
-        f"At depth 20: the test error of {residual} is lower than that of {plain} by 10.0 points ({10 - half:.1f} to "
-        f"{10 + half:.1f}, n = 4).",
-        f"At depth 56: the test error of {plain} is lower than that of {residual} by 20.0 points ({20 - half:.1f} to "
-        f"{20 + half:.1f}, n = 4).",
-        f"From depth 8 to 56 the advantage of {residual} over {plain} in test error shrinks by 20.0 points, in each of "
-        "4 seeds.",
+        f"At depth 20: the test error of {residual} is lower than that of {plain}. The difference is 10.0 points "
+        f"({10 - half:.1f} to {10 + half:.1f}, n = 4).",
+        f"At depth 56: the test error of {plain} is lower than that of {residual}. The difference is 20.0 points "
+        f"({20 - half:.1f} to {20 + half:.1f}, n = 4).",
+        f"From depth 8 to 56 the advantage of {residual} over {plain} in test error shrinks. The change is 20.0 "
+        "points, in each of 4 seeds.",
     )
-    assert f"From depth 8 to 56 the training error of {plain} falls by 2.0 points, in each of 4 seeds." in said
-    assert f"From depth 8 to 56 the training error of {residual} stays the same in each of 4 seeds." in said
+    assert (
+        f"From depth 8 to 56 the training error of {plain} falls. The change is 2.0 points, in each of 4 seeds." in said
+    )
+    assert f"From depth 8 to 56 the training error of {residual} stays the same. So it does in each of 4 seeds." in said
 
 
 @given(st.dictionaries(st.tuples(st.sampled_from(DEPTHS), st.sampled_from(KINDS), st.sampled_from(SEEDS)),
@@ -174,10 +176,8 @@ def test_whatever_is_trained_the_sentences_agree_with_the_intervals(errors: dict
         assert ("of networks with identity shortcuts is lower" in sentence) == (
             test.value > 0 and (test.sign > 0 or not test.has_interval)
         )
-    for sentence in found.paragraph:
-        assert (
-            sentence == sentence[0].upper() + sentence[1:] and sentence.endswith(".") and len(sentence.split()) <= 40
-        ), sentence
+    for sentence in " ".join(found.paragraph).removesuffix(".").split(". "):
+        assert sentence == sentence[0].upper() + sentence[1:] and len(sentence.split()) <= 25, sentence
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -194,7 +194,9 @@ def test_without_a_plain_network_the_first_shortcut_is_the_reference_and_without
     values = [result((("learning_rate", rate),), 0, rate, rate) for rate in (0.1, 0.2)]
     found = analyse(alone, values)
     assert (found.axis, found.differences, found.interactions) == ("learning_rate", (), ())
-    assert found.paragraph[0] == "From learning rate 0.1 to 0.2 the training error rises by 10.0 points, in one seed."
+    assert found.paragraph[0] == (
+        "From learning rate 0.1 to 0.2 the training error rises. The change is 10.0 points, in one seed."
+    )
 
 
 def test_many_differences_are_counted_and_the_diverged_named() -> None:

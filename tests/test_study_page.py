@@ -13,6 +13,7 @@ from explorer import runs, studies
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.figures import Chapter, Chart, Table, report_html
+from explorer.machine.locks import take
 from explorer.runs import speed as machine_speed
 from explorer.studies import Axis, Study, StudyFolder, driver
 from explorer.studies.analysis import analyse
@@ -104,7 +105,7 @@ def test_the_cost_comes_before_the_click_which_makes_and_starts_the_study(monkey
     [
         ({"axes": "depth:9|20;shortcut:none|identity"}, "must be 6n + 2"),
         ({"axes": f"learning_rate:{'|'.join(f'0.{n:02}' for n in range(1, 27))}", "seeds": "20"}, "500 are the most"),
-        ({"epochs": "1000", "ready": "degradation", "seeds": "20"}, "are the most; take fewer values"),
+        ({"epochs": "1000", "ready": "degradation", "seeds": "20"}, "are the most. Take fewer values"),
     ],
 )
 def test_an_impossible_study_is_refused_with_the_number_and_cannot_start(query: dict[str, str], expected: str) -> None:
@@ -152,6 +153,38 @@ def test_a_study_is_deleted_with_its_runs_after_a_question_and_nothing_else_goes
     assert studies.list_studies() == [other]
     assert [run.id for run in runs.list_runs()] == [other.trials()[0].run_id]
     assert "study" not in app.query_params and "study_start" in keys(app), "the form of a new one follows"
+
+
+def test_a_paused_study_without_a_process_is_resumed_or_deleted_and_a_mark_in_a_deleted_one_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = made()
+    assert "study_stop" not in keys(open_page(study=folder.id)), "nothing has started"
+    folder.lock.touch()
+    train(folder, 0)
+    driver.pause(folder)
+    driver.write_outcome(folder, "paused", "")
+    assert not study_view._goes_on(folder, studies.progress(folder)), "the page asks no more"
+    assert keys(open_page(study=folder.id)) >= {"study_resume", "study_delete"}
+    assert not keys(open_page(study=folder.id)) & {"study_stop", "study_pause"}
+    lock = take(folder.lock)
+    assert lock
+    app = open_page(study=folder.id)
+    assert study_view._goes_on(folder, studies.progress(folder))
+    assert "study_stop" in keys(app) and "study_delete" not in keys(app)
+    lock.close()
+    driver.delete(folder)  # in another tab
+    app.button(key="study_stop").click().run()
+    assert not app.exception and "the study is gone: it was deleted" in said(app)
+
+
+def test_a_budget_by_the_clock_stands_among_the_limits() -> None:
+    study = made().study()
+    by_clock = replace(study, config={**study.config, "epochs": None, "seconds": 60.0})
+    assert study_view.limits(study) == study_view.LIMITS
+    assert study_view.limits(by_clock)[-1] == study_view.OF_THE_CLOCK
+    assert study_view.limits(replace(study, axes=(Axis("seconds", (30, 60)),)))[-1] == study_view.OF_THE_CLOCK
+    assert study_view.limits(replace(by_clock, axes=(Axis("epochs", (1, 2)),))) == study_view.LIMITS
 
 
 def test_ray_is_offered_where_it_is_installed_and_its_absence_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,9 @@
 import shutil
 from contextlib import closing
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.checkpoints import CheckpointError
 from explorer.datasets import Dataset, Split, channel_statistics, stored
+from explorer.machine.locks import take
 from explorer.presets import cifar
 from explorer.runs import Request, Run, weight_snapshots
 from explorer.runs.directory import StopRequested, file_stem
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.runs.weight_snapshots import Schedule, WeightSnapshots, log_spaced, snapshot, snapshot_steps
-from explorer.training import TrainingConfig, fit_together, restore
+from explorer.training import TrainingConfig, fit_together, loop, restore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -132,12 +134,14 @@ def test_a_run_that_is_stopped_and_resumed_keeps_the_same_files(monkeypatch: pyt
     assert not parted.folder.exists()
 
 
-def test_a_run_by_the_clock_keeps_log_spaced_steps_and_its_last_one() -> None:
+def test_a_run_by_the_clock_keeps_log_spaced_steps_and_its_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count()  # it tells the same of a busy machine: a hundredth of a second at each look
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(clock) / 100))
     run = new_run(5, replace(CONFIG, epochs=None, seconds=1.0))
     train(run)
     *inner, last = snapshot_steps(run)
     steps = checkpoints.load(run.network_file("plain-6")).record["steps"]
-    assert last == steps and len(inner) <= 4
+    assert last == steps > 10 and len(inner) == 4
     assert tuple(inner) == Schedule(5, None).kept(last - 1)
 
 
@@ -203,6 +207,27 @@ def test_what_does_not_fit_is_refused_with_the_number(monkeypatch: pytest.Monkey
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     with pytest.raises(ValueError, match="free on the disk; keep none, or delete runs"):
         weight_snapshots.check_space(TWINS, 5)
+
+
+def test_the_quota_counts_what_a_waiting_run_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = weight_snapshots.plan(TWINS, 2).each_bytes
+    monkeypatch.setattr(weight_snapshots, "QUOTA_BYTES", 6 * each)
+    first = new_run(4)
+    second = replace(first.request(), snapshots=3)
+    weight_snapshots.check_request(second)
+    lock = take(first.lock)  # as its process does while it waits and trains
+    assert lock
+    with pytest.raises(ValueError, match=r"^3 snapshots of the weights take .* keep 2 or fewer, or delete runs\.$"):
+        runs.submit(second, "2" * 32)
+    assert runs.find("2" * 32) is None and not (runs.runs_folder() / ("2" * 32)).exists()
+    stopped = runs.prepare(second, "3" * 32)
+    LogWriter(stopped.metrics).close()
+    with pytest.raises(ValueError, match="3 snapshots of the weights take"):
+        runs.resume(stopped)
+    assert not runs.is_alive(stopped)
+    weight_snapshots.check_request(first.request(), besides=first)
+    lock.close()
+    weight_snapshots.check_request(second)
 
 
 def test_weights_that_ran_away_are_left_out_and_damage_is_said(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,11 +80,13 @@ class Status:
 def submit(request: Request, run_id: str) -> Run:
     """Makes the run's directory and starts its process, which waits for its turn.
 
-    Raises QueueFull where `MAX_WAITING` runs wait already, and OSError where the disk is full.
+    Raises QueueFull where `MAX_WAITING` runs wait already, ValueError where its snapshots of weights do not fit, and
+    OSError where the disk is full.
     """
     run = _new(run_id)
     with _queue_lock():
         _check_room(request)
+        _check_snapshots(request)
         run.folder.mkdir(mode=0o700)
         try:
             run.write_request(request)
@@ -113,11 +116,12 @@ def _new(run_id: str) -> Run:
 def resume(run: Run) -> None:
     """Starts the process of a run that ended early; it continues from the saved state, or from the beginning.
 
-    Raises ValueError where the run is finished or alive, or too many runs wait.
+    Raises ValueError where the run is finished or alive, too many runs wait, or its snapshots of weights do not fit.
     """
     with _queue_lock():
         request = _resumable_request(run, "resume")
         _check_room(request)
+        _check_snapshots(request, run)
         _start(run, request)
 
 
@@ -285,8 +289,17 @@ def _ticket(run: Run) -> Ticket:
 def _check_room(request: Request) -> None:
     """Raises QueueFull."""
     tickets = [ticket for ticket in map(_ticket, _living()) if ticket.device == request.device and ticket.places]
-    if request.places and len(tickets) > MAX_WAITING:  # one of them does not wait, it runs
+    shares = accumulate(ticket.share for ticket in sorted(tickets, key=lambda ticket: ticket.number))
+    if request.places and sum(taken > 1 for taken in shares) >= MAX_WAITING:  # each of the first ones has its place
         raise QueueFull(f"{MAX_WAITING} runs wait for this device already; try again when one has ended.")
+
+
+def _check_snapshots(request: Request, besides: Run | None = None) -> None:
+    """Raises ValueError where the weights that the run keeps do not fit beside those of the owner's other runs."""
+    if request.snapshots:
+        from explorer.runs.weight_snapshots import check_request  # here: it imports torch, which no waiting run needs
+
+        check_request(request, besides)
 
 
 def _start(run: Run, request: Request) -> None:

@@ -21,6 +21,7 @@ from explorer.architectures import ArchitectureSpec, Network, spec_from_dict
 from explorer.checkpoints import CheckpointError
 from explorer.files import write_atomically
 from explorer.machine import disk
+from explorer.machine.locks import is_held
 from explorer.runs.directory import Request, Run, file_stem, list_runs, runs_folder
 
 HEADER = "cnn-resnet-explorer-weights"
@@ -137,9 +138,9 @@ def check_space(
 ) -> None:
     """Raises ValueError, one sentence with the numbers, where the snapshots do not fit the disk or the owner's quota.
 
-    The quota counts the snapshots that all runs of the owner have on disk, but those of the run `besides`. Runs that
-    were started from a terminal have no owner and no quota. `folder` is on the disk where they go, by default that of
-    the runs.
+    The quota counts the snapshots of all runs of the owner, but those of the run `besides`: what lies on disk, and of a
+    run that waits or trains all that it plans. Runs that were started from a terminal have no owner and no quota.
+    `folder` is on the disk where they go, by default that of the runs.
     """
     planned = plan(specs, number)
     if not planned.number:
@@ -150,7 +151,7 @@ def check_space(
     room = max(0, shutil.disk_usage(folder).free + there - SPARE_BYTES)
     where = "free on the disk"
     if owner:
-        used = sum(bytes_kept(run) for run in list_runs(owner) if besides is None or run.id != besides.id)
+        used = sum(_claimed_bytes(run) for run in list_runs(owner) if besides is None or run.id != besides.id)
         if QUOTA_BYTES - used < room:
             room, where = (
                 max(0, QUOTA_BYTES - used),
@@ -169,6 +170,16 @@ def check_request(request: Request, besides: Run | None = None) -> None:
     """`check_space` for the run of that request. Raises ValueError."""
     if request.snapshots:
         check_space(map(ArchitectureSpec.from_dict, request.specs), request.snapshots, request.owner, besides)
+
+
+def _claimed_bytes(run: Run) -> int:
+    """Bytes of the run's snapshots: those on disk, and all that are planned where it waits or trains."""
+    kept = bytes_kept(run)
+    with suppress(ValueError, TypeError, KeyError):  # of a damaged request, whose run keeps nothing more
+        request = run.request()
+        if request.snapshots and is_held(run.lock):
+            return max(kept, plan(map(ArchitectureSpec.from_dict, request.specs), request.snapshots).bytes)
+    return kept
 
 
 def bytes_kept(run: Run) -> int:

@@ -227,22 +227,22 @@ def _difference_sentence(each: Difference) -> str:
     better, worse = (each.reference, each.kind) if found.value < 0 else (each.kind, each.reference)
     if found.has_interval and not found.sign:
         text = f"the test errors of {noun(worse)} and {noun(better)} cannot be told apart"
-        return capital(f"{where}{text}: a difference of {span_words(found)}.")
+        return capital(f"{where}{text}. Their difference is {span_words(found)}.")
     if not found.value:
         return capital(f"{where}the test errors of {noun(worse)} and {noun(better)} are equal {_seeds(found)}.")
-    text = f"the test error of {noun(better)} is lower than that of {noun(worse)} by"
-    return capital(f"{where}{text} {_amount(found)}.")
+    text = f"the test error of {noun(better)} is lower than that of {noun(worse)}"
+    return capital(f"{where}{text}. The difference is {_amount(found)}.")
 
 
 def _change_sentence(each: Change, found: Mean, what: str, up: str, down: str) -> str:
-    """What the step does to `what`, which grows (`up`) where the mean is above 0."""
+    """What the step does to `what`, which grows (`up`) where the mean is above 0, and then by how much."""
     step = f"from {field_words(each.axis)} {words(each.axis, each.first)} to {words(each.axis, each.last)}"
     step += f" (at {place(each.at)})" if each.at else ""
     if found.has_interval and not found.sign:
-        return f"Whether {what} changes {step} cannot be told: by {span_words(found)}."
+        return f"Whether {what} changes {step} cannot be told. The change is {span_words(found)}."
     if not found.value:
-        return capital(f"{step} {what} stays the same {_seeds(found)}.")
-    return capital(f"{step} {what} {up if found.value > 0 else down} by {_amount(found)}.")
+        return capital(f"{step} {what} stays the same. So it does {_seeds(found)}.")
+    return capital(f"{step} {what} {up if found.value > 0 else down}. The change is {_amount(found)}.")
 
 
 def _interaction_sentence(each: Change) -> str:

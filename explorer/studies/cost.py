@@ -46,7 +46,7 @@ class Cost:
             how = f"with {_places(self.places)}" if self.places else "for one of its runs"
             raise ValueError(
                 f"this study would take about {duration(least)} {how}, and "
-                f"{duration(MOST_SECONDS)} are the most; take fewer values or seeds, smaller networks or less training."
+                f"{duration(MOST_SECONDS)} are the most. Take fewer values or seeds, smaller networks or less training."
             )
         place = folder or data_folder()
         while not place.exists():
@@ -55,7 +55,7 @@ class Cost:
         if self.bytes > free:
             raise ValueError(
                 f"this study would take about {_size(self.bytes)} of the disk, which has {_size(max(0, free))} to "
-                "spare; free some space, or take fewer values or seeds."
+                "spare. Free some space, or take fewer values or seeds."
             )
 
     @property
@@ -65,7 +65,7 @@ class Cost:
         where = "at the speed of this machine" if self.is_elsewhere else "on this machine"
         how = f"with {_places(self.places)}"
         if not self.places:
-            how = f"one run at a time; more at once take {duration(self.longest)} or longer"
+            how = f"one run at a time. More at once take {duration(self.longest)} or longer"
         return (
             f"{self.runs:,} run{'s' * (self.runs != 1)}{networks}: about {duration(self.seconds)} {where} {how}"
             f"{', and' if self.places else '. They need'} {_size(self.bytes)} of the disk."

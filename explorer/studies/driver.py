@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ from explorer.machine.locks import guard, inherited, take
 from explorer.runs import Run, data_folder
 from explorer.runs.queue import write_end
 from explorer.studies.engine import Engine, EngineError
-from explorer.studies.folder import KeptTrial, StudyFolder, TrialState, is_driven, write_settings
+from explorer.studies.folder import KeptTrial, StudyFolder, TrialState, is_driven, progress, write_settings
 from explorer.studies.local import LocalEngine
 
 LOCK_ENV = "EXPLORER_STUDY_LOCK"
@@ -63,36 +63,38 @@ def drive(place: StudyFolder, engine: Engine) -> Generator[TrialEnd, None, None]
     stopped, those that go on are ended; their saved state stays. The study ends when nothing is left to do, and can be
     driven again whenever its process was killed. A caller that closes the iterator leaves the runs alone.
 
-    Raises ValueError where another process drives the study, or it is damaged.
+    Raises ValueError where another process drives the study, or it is damaged. Closes the engine in any case.
     """
-    lock = inherited(place.lock, LOCK_ENV, _guard_file(place))
-    if lock is None:
-        with _guard(place):
-            _clear_marks(place)
-            lock = take(place.lock)
-    if lock is None:
-        raise ValueError("this study goes on already, in another process.")
-    try:
-        place.end_file.unlink(missing_ok=True)
-        yield from _Drive(place, engine).trials()
-    finally:
-        with suppress(EngineError):
-            engine.close()
-        lock.close()
+    with ExitStack() as held:
+        try:
+            lock = inherited(place.lock, LOCK_ENV, _guard_file(place))
+            if lock is not None:
+                held.callback(lock.close)
+            else:
+                with _guard(place):
+                    lock = take(place.lock)
+                    if lock is None:
+                        raise ValueError("this study goes on already, in another process.")
+                    held.callback(lock.close)
+                    _clear_marks(place)
+                    place.end_file.unlink(missing_ok=True)
+            yield from _Drive(place, engine, held.close).trials()
+        finally:
+            with suppress(EngineError):
+                engine.close()
 
 
 class _Drive:
-    """One drive of a study: what waits, what goes on, and what has failed."""
+    """One drive of a study: what waits and what goes on. `let_go` gives the study's lock away."""
 
-    def __init__(self, place: StudyFolder, engine: Engine) -> None:
-        self.place, self.engine, self.name = place, engine, place.study().name
+    def __init__(self, place: StudyFolder, engine: Engine, let_go: Callable[[], None]) -> None:
+        self.place, self.engine, self.let_go, self.name = place, engine, let_go, place.study().name
         open_trials = [kept for kept in place.trials() if _state(kept) != "finished"]
         # Those that an earlier process of this study has left going on are followed first.
         self.waiting = sorted(open_trials, key=lambda kept: not runs.is_alive(kept.run))
         self.going: dict[str, KeptTrial] = {}
         self.killed: set[str] = set()
         self.starts: Counter[str] = Counter()
-        self.failed: list[KeptTrial] = []
 
     def trials(self) -> Iterator[TrialEnd]:
         place = self.place
@@ -133,7 +135,6 @@ class _Drive:
             except ValueError as error:
                 write_end(run, "failed", str(error))
                 self.waiting.pop(0)
-                self.failed.append(kept)
                 yield TrialEnd(kept, "failed")
                 continue
             self.waiting.pop(0)
@@ -164,26 +165,36 @@ class _Drive:
             return
         if stopped and state != "finished":
             self.waiting.insert(0, kept)
-        elif state == "failed":
-            self.failed.append(kept)
         yield TrialEnd(kept, state)
 
     def _end(self, outcome: Outcome) -> bool:
-        """Writes how it ended. False where a user has resumed the study meanwhile, and it goes on."""
+        """Writes how it ended: "finished" only where every run is. False where a user has resumed or stopped the study
+        meanwhile, and it goes on."""
         with _guard(self.place):
-            resumed = {"stopped": not self.place.stop_mark.exists(), "paused": not self.place.pause_mark.exists()}
-            if resumed.get(outcome, False):
+            stopping, pausing = self.place.stop_mark.exists(), self.place.pause_mark.exists()
+            if {"stopped": not stopping, "paused": stopping or not pausing}.get(outcome, False):
                 return False
-            write_outcome(self.place, outcome, self._failures())
+            states = [(kept, _state(kept)) for kept in self.place.trials()]
+            failed = [kept for kept, state in states if state == "failed"]
+            message = _named(failed, "failed", "Their pages say why; resuming tries them again.")
+            if outcome == "finished":
+                # Lost twice, stopped on their own page, or deleted.
+                left = [kept for kept, state in states if state not in ("failed", "finished")]
+                message += " " * bool(message and left) + _named(left, "not finished", "Resuming trains them.")
+                is_failed = any(state in ("failed", "interrupted") for _, state in states)
+                outcome = "failed" if is_failed else "stopped" if left else "finished"
+            write_outcome(self.place, outcome, message)
+            self.let_go()  # in this moment, and not once Ray has ended: whoever resumes it now starts a new process
             return True
 
-    def _failures(self) -> str:
-        if not self.failed:
-            return ""
-        named = [kept.trial.title for kept in self.failed[:NAMED]]
-        more = ["others"] if len(self.failed) > NAMED else []
-        count = "1 run has" if len(self.failed) == 1 else f"{len(self.failed)} runs have"
-        return f"{count} failed: {'; '.join([*named, *more])}. Their pages say why; resuming tries them again."
+
+def _named(kept: Sequence[KeptTrial], what: str, remedy: str) -> str:
+    """A sentence that counts and names the runs, and the remedy; "" without any."""
+    if not kept:
+        return ""
+    titles = [each.trial.title for each in kept[:NAMED]] + ["others"] * (len(kept) > NAMED)
+    count = "1 run has" if len(kept) == 1 else f"{len(kept)} runs have"
+    return f"{count} {what}: {'; '.join(titles)}. {remedy}"
 
 
 def write_outcome(place: StudyFolder, outcome: Outcome, message: str) -> None:
@@ -201,13 +212,15 @@ def _state(kept: KeptTrial) -> TrialState:
 def start(place: StudyFolder) -> None:
     """Starts the study's process, or lets the one that there is go on: the study is neither paused nor stopped then.
 
-    Raises ValueError where it cannot start.
+    Raises ValueError where it cannot start, or its process ends just now.
     """
     place.settings()  # raises ValueError where it is damaged
     try:
         with _guard(place):
             _clear_marks(place)
             lock = take(place.lock)
+            if lock is None and place.end_file.exists():
+                raise ValueError("the study's last process is just ending; resume the study in some seconds.")
             if lock is None:
                 return
             try:
@@ -230,17 +243,32 @@ def start(place: StudyFolder) -> None:
 
 
 def pause(place: StudyFolder) -> None:
-    """Lets the runs that go on end, and starts no further one until `start`."""
-    place.pause_mark.touch()
+    """Lets the runs that go on end, and starts no further one until `start`. Raises ValueError for a deleted study."""
+    _mark(place.pause_mark)
 
 
 def stop(place: StudyFolder) -> None:
-    """Ends the study and its runs within some seconds; `start` continues all of them from where they were."""
-    place.stop_mark.touch()
-    if not is_driven(place):  # its process was killed and has left runs behind
-        for kept in place.trials():
-            if runs.is_alive(kept.run):
-                runs.stop(kept.run)
+    """Ends the study and its runs within some seconds; `start` continues all of them from where they were.
+
+    Raises ValueError for a study that is deleted or damaged.
+    """
+    _mark(place.stop_mark)
+    with _guard(place):
+        if is_driven(place):
+            return
+        if not place.end_file.exists() or progress(place).state == "paused":
+            write_outcome(place, "stopped", "")
+    for kept in place.trials():  # its process was killed and has left runs behind
+        if runs.is_alive(kept.run):
+            runs.stop(kept.run)
+
+
+def _mark(mark: Path) -> None:
+    """Raises ValueError for a deleted study."""
+    try:
+        mark.touch()
+    except FileNotFoundError:
+        raise ValueError("the study is gone: it was deleted, perhaps in another tab.") from None
 
 
 def change_engine(place: StudyFolder, engine: str, places: int) -> None:

@@ -238,9 +238,12 @@ def progress(place: StudyFolder) -> StudyProgress:
         state = "paused" if place.pause_mark.exists() else "running"
     elif not end:
         state = "interrupted" if place.lock.exists() else "new"
+    elif end.get("outcome") == "finished":  # one of its runs was deleted since, or an earlier version wrote it
+        state = "failed" if any(trial.state in ("failed", "interrupted") for trial in trials) else "stopped"
     else:
-        state = end["outcome"] if end.get("outcome") in ("paused", "finished", "stopped", "failed") else "interrupted"
-    return StudyProgress(state, "" if driven else str(end.get("message", "")), trials)
+        state = end["outcome"] if end.get("outcome") in ("paused", "stopped", "failed") else "interrupted"
+    message = "" if driven or state == "finished" else str(end.get("message", ""))
+    return StudyProgress(state, message, trials)
 
 
 def _trial_progress(kept: KeptTrial) -> TrialProgress:

@@ -336,7 +336,7 @@ class RayEngine:
             if job.needs[need] > largest and (largest or kind == "GPU"):
                 raise EngineError(
                     f"A run of this study needs {job.needs[need]} {words} and the largest node of this Ray has "
-                    f"{largest}; choose a smaller `threads` or another `device`, or add a larger node."
+                    f"{largest}. Choose a smaller `threads` or another `device`, or add a larger node."
                 )
 
 

@@ -52,9 +52,10 @@ class Axis:
         if not isinstance(self.values, tuple) or not self.values:
             raise ValueError(f"the axis `{self.field}` needs one value or more, received {shown(self.values)}.")
         for value in self.values:
-            if not isinstance(value, str | int | float | tuple | None) or value != value:
+            parts = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(part, str | int | float | None) and part == part for part in parts):
                 raise ValueError(f"the axis `{self.field}` takes texts, numbers and lists, received {shown(value)}.")
-        if len({json.dumps(value) for value in self.values}) < len(self.values):
+        if len({*self.values}) < len(self.values):  # 1 and 1.0 are one value: cells are compared by it
             raise ValueError(f"the axis `{self.field}` has one value twice; leave one of them out.")
 
     @classmethod

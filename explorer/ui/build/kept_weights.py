@@ -20,21 +20,26 @@ def number_of(state: BuildState, specs: Sequence[ArchitectureSpec]) -> int:
 
     Raises ValueError, one sentence with the numbers, where the user chose more than fit.
     """
-    number = weight_snapshots.usual_number(specs) if state.snapshots is None else state.snapshots
+    if state.snapshots is None:
+        return _usual(specs)[0]
+    weight_snapshots.check_space(specs, state.snapshots, client.owner())
+    return state.snapshots
+
+
+def _usual(specs: Sequence[ArchitectureSpec]) -> tuple[int, str]:
+    """The number where nobody has chosen one, and a sentence that says why it is 0 where the usual one does not fit."""
+    number = weight_snapshots.usual_number(specs)
     try:
         weight_snapshots.check_space(specs, number, client.owner())
-    except ValueError:
-        if state.snapshots is not None:
-            raise
-        return 0
-    return number
+    except ValueError as error:
+        return 0, as_sentence(user_message(error))
+    return number, ""
 
 
 def choose_number(state: BuildState) -> None:
-    """The field of the form; it shows the usual number until another one is chosen."""
+    """The field of the form; it shows what the run keeps until another number is chosen."""
     try:
-        specs = forecasts.specs_of(state)
-        usual = weight_snapshots.usual_number(specs)
+        usual, _ = _usual(forecasts.specs_of(state))
     except ValueError:  # the page says why these networks cannot exist
         usual = weight_snapshots.USUAL_NUMBER
     edit(
@@ -62,5 +67,8 @@ def show_size(state: BuildState, specs: Sequence[ArchitectureSpec]) -> None:
     if number:
         st.caption(f"Keeps the weights of {planned.number} steps, {size}: the training can be looked at as a film.")
     elif state.snapshots is None:
+        if refused := _usual(specs)[1]:
+            st.info(f"{refused} As no number is chosen, this run keeps 0.")
+            return
         each = f"{planned.each_bytes / 1e6:,.1f} MB"
         st.caption(f"Keeps no weights of the past: they take {each} a step. The tab Training has a field for it.")

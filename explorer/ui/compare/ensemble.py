@@ -1,7 +1,7 @@
 """Compare, as an ensemble: the weighted mean of the networks' probabilities, against each of them alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import streamlit as st
@@ -9,7 +9,7 @@ import streamlit as st
 from explorer import figures
 from explorer.experiments import agreement, ensembles
 from explorer.experiments.agreement import Predictions
-from explorer.experiments.ensembles import Ensemble, LearnedWeights, Member, Outcome
+from explorer.experiments.ensembles import Ensemble, LearnedWeights, Member, Origin, Outcome
 from explorer.figures import Chapter, Chart, Part, Series, Table
 from explorer.figures.charts import GREY
 from explorer.ui import client, dataset_access, measured_images, network_registry, user_models
@@ -57,9 +57,9 @@ def section(
     chosen = _choose_weights(state, choice, compared, key)
     if chosen is None:
         return None
-    weights, origin = chosen
+    weights = chosen.weights
     note = " The test images below took no part." if state.weights == "learned" else ""
-    st.caption(as_text(origin + note))
+    st.caption(as_text(chosen.sentence + note))
     found = None
     if len(said) == len(compared):
         found = ensembles.outcome([said[network.name] for network in compared], weights)
@@ -69,7 +69,7 @@ def section(
     else:
         st.info("Measure the predictions of these networks above; the ensemble's follow from them without a pass.")
     seen = ensemble_map.show(state, compared, subject, weights)
-    _keep(choice, compared, weights, origin, found)
+    _keep(choice, compared, chosen, found)
     return seen
 
 
@@ -95,11 +95,21 @@ def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement
 # --- the weights -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """Weights in the order of the networks, a sentence on where the view has them from, and the `origin` and
+    `learned_on` of an `Ensemble` that keeps them."""
+
+    weights: tuple[float, ...]
+    sentence: str
+    origin: Origin = "uniform"
+    learned_on: str = ""
+
+
 def _choose_weights(
     state: CompareState, choice: Choice, compared: Sequence[ComparedNetwork], key: str
-) -> tuple[tuple[float, ...], str] | None:
-    """The weights of the view in the order of the networks, and a sentence on where they are from. None while they are
-    to be learned."""
+) -> _Chosen | None:
+    """The weights of the view; None while they are to be learned."""
     words = {"uniform": "equal", "learned": "learned on validation images"}
     kept = ensemble_store.find(state.weights.removeprefix("kept-"))
     of_kept = kept and _weights_of(kept.ensemble, compared)
@@ -119,9 +129,10 @@ def _choose_weights(
     if state.weights not in words:
         st.info("The kept ensemble of this link has other networks, or is deleted, so the weights are equal.")
     if kept and of_kept:
-        return of_kept, f"The weights are those of the kept ensemble {kept.title}."
+        sentence = f"The weights are those of the kept ensemble {kept.title}."
+        return _Chosen(of_kept, sentence, kept.ensemble.origin, kept.ensemble.learned_on)
     if shown.weights == "uniform":
-        return ensembles.uniform(len(compared)), f"Each network has the weight 1/{len(compared)}."
+        return _Chosen(ensembles.uniform(len(compared)), f"Each network has the weight 1/{len(compared)}.")
     if not choice.is_here:
         st.info("The validation images are not on this machine, so no weights can be learned; choose other images.")
         return None
@@ -132,7 +143,10 @@ def _choose_weights(
         lambda: _learn(choice.data, compared),
         learned.append,
     )
-    return (learned[0].weights, learned_sentence(learned[0], choice.data)) if learned else None
+    if not learned:
+        return None
+    sentence = learned_sentence(learned[0], choice.data)
+    return _Chosen(learned[0].weights, sentence, "learned", sentence)
 
 
 def _weights_of(kept: Ensemble, compared: Sequence[ComparedNetwork]) -> tuple[float, ...] | None:
@@ -256,13 +270,7 @@ def _draw_image(
 # --- kept ------------------------------------------------------------------------------------------------------------
 
 
-def _keep(
-    choice: Choice,
-    compared: Sequence[ComparedNetwork],
-    weights: tuple[float, ...],
-    origin: str,
-    found: Outcome | None,
-) -> None:
+def _keep(choice: Choice, compared: Sequence[ComparedNetwork], chosen: _Chosen, found: Outcome | None) -> None:
     """A name and a button that keeps the ensemble with its members and weights."""
     st.markdown("**Keep this ensemble**")
     st.caption(
@@ -275,7 +283,7 @@ def _keep(
         st.button(
             "Keep",
             key="keep_ensemble",
-            on_click=partial(_write, title, choice, compared, weights, origin, found),
+            on_click=partial(_write, title, choice, compared, chosen, found),
         )
     show_error()
     if st.session_state.pop(_KEPT_KEY, False):
@@ -283,27 +291,22 @@ def _keep(
 
 
 def _write(
-    title: str,
-    choice: Choice,
-    compared: Sequence[ComparedNetwork],
-    weights: tuple[float, ...],
-    origin: str,
-    found: Outcome | None,
+    title: str, choice: Choice, compared: Sequence[ComparedNetwork], chosen: _Chosen, found: Outcome | None
 ) -> None:
     with report_errors("the ensemble cannot be kept"):
         if any(each.step is not None for each in compared):
             raise ValueError("an ensemble is kept of finished networks; move the step of the training to its end.")
         members = tuple(Member(each.name, each.title, network_registry.weights_digest(each.name)) for each in compared)
-        is_uniform, metrics = weights == ensembles.uniform(len(weights)), None
+        metrics = None
         if found is not None:
             about = {"accuracy": found.accuracy.share, "n": found.accuracy.n}
             metrics = {"test": about, "data": dataset_access.data_title(choice.data)}
         ensemble = Ensemble(
             members,
-            weights,
+            chosen.weights,
             dataset_access.class_names(choice.data),
-            "uniform" if is_uniform else "learned",
-            "" if is_uniform else origin,
+            chosen.origin,
+            chosen.learned_on,
             metrics,
         )
         ensemble_store.keep(client.owner(), user_models.validate_title(title), ensemble)

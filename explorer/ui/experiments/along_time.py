@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from explorer import figures, runs
-from explorer.checkpoints import Checkpoint, CheckpointError
+from explorer import figures
+from explorer.checkpoints import Checkpoint
 from explorer.experiments import along_time, measurement
 from explorer.experiments.along_time import StepSimilarity, TimeStrip
 from explorer.figures import Chart, Gallery, Part, Table, Thumbnail
 from explorer.images import normalise
 from explorer.labels import listed
-from explorer.runs import Run, weight_snapshots
 from explorer.runs.snapshots import explained_layer
-from explorer.ui import dataset_access, forecasts, measured_images, user_models
+from explorer.ui import dataset_access, forecasts, measured_images, network_registry
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.images import choose_images, images_of
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
@@ -59,15 +58,7 @@ def question() -> Question:
 
 def _kept(networks: Sequence[AskedNetwork]) -> dict[str, tuple[int, ...]]:
     """The steps of each network whose weights are kept, by its name; networks without any are left out."""
-    found = {each.name: _run_of(each.name) for each in networks}
-    return {name: steps for name, of in found.items() if of and (steps := weight_snapshots.snapshot_steps(of[0]))}
-
-
-def _run_of(name: str) -> tuple[Run, str] | None:
-    """The run that trained that network, and the name of its file there; None for one from elsewhere."""
-    trained = user_models.RUN_NETWORK_ID.fullmatch(name)
-    run = runs.find(trained[1]) if trained else None
-    return (run, trained[2]) if run and trained else None
+    return {each.name: steps for each in networks if (steps := network_registry.snapshot_steps(each.name))}
 
 
 def _layer(state: ExperimentsState, checkpoint: Checkpoint) -> str:
@@ -135,7 +126,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         yield 0.0, None
         for index, (each, kind, _) in enumerate(tasks):
             name = each.asked.name
-            load = partial(_load, each.asked)
+            load = partial(network_registry.load_step, name)
             if kind == "strip":
                 values = _values(each.asked.chosen.checkpoint, each.pixels)
                 of: Any = along_time.time_strip(load, kept[name], values, layers[name], target)
@@ -163,13 +154,6 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         source=f"Image: {image.caption}. CKA: {n:,} test images of {dataset_access.data_title(data)}, taken evenly "
         f"over the split. {source_text([each.chosen for each in asked])}",
     )
-
-
-def _load(asked: AskedNetwork, step: int) -> Checkpoint:
-    found = _run_of(asked.name)
-    if found is None:
-        raise CheckpointError("the run that trained this network is deleted; choose another network.")
-    return along_time.at(asked.chosen.checkpoint, weight_snapshots.snapshot(*found, step))
 
 
 def _seen(asked: AskedNetwork, image: InputImage) -> np.ndarray:

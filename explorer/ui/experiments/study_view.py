@@ -1,6 +1,6 @@
 """A study on the page: its progress, what its runs say so far, and its files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -55,12 +55,17 @@ LIMITS = (
     "Each interval takes the seeds for independent and the errors for about normal, which few seeds cannot show.",
     "The training error is that of the last epoch's own batches, while the weights still changed.",
 )
+OF_THE_CLOCK = (
+    "These runs end by the clock, so runs of one seed take different numbers of steps, as networks and machine allow. "
+    "Differences between such runs are of equal time, not of equal training."
+)
 
 
 def show(study_id: str) -> None:
     """Raises ValueError where the study is damaged."""
     folder = studies.find(study_id)
     if folder is None:
+        show_error()
         st.info("This study is not on this server: it was deleted, or the link is of another machine.")
         st.button("Build a study", key="study_new", on_click=update_state, kwargs={"study": ""})
         return
@@ -70,15 +75,16 @@ def show(study_id: str) -> None:
     show_error()
     if not lesson.hides("controls"):
         _buttons(folder, found)
-    seen = (found.state, len(found.results))
-    st.fragment(_follow, run_every=POLL_INTERVAL_S if _goes_on(found) else None)(folder, seen)
+    goes_on = _goes_on(folder, found)
+    seen = (found.state, len(found.results), goes_on)
+    st.fragment(_follow, run_every=POLL_INTERVAL_S if goes_on else None)(folder, seen)
     analysis = analyse(study, found.results)
     parts = answer(study, found, analysis, client.theme())
     draw(parts, f"study-{folder.id[:8]}", source(study))
     if found.results:
         _take_home(folder, study)
     _runs(found)
-    show_limits(LIMITS)
+    show_limits(limits(study))
 
 
 def source(study: Study) -> str:
@@ -112,30 +118,39 @@ def _pictures(study: Study) -> list[str]:
     return [f"drawn shapes of {len(drawn.classes)} kinds at {drawn.size} pixels"]
 
 
-def _goes_on(found: StudyProgress) -> bool:
-    return found.state in ("new", "running", "paused") or any(
-        each.state in ("running", "queued") for each in found.trials
-    )
+def limits(study: Study) -> tuple[str, ...]:
+    """What its numbers cannot show."""
+    axes = {axis.field for axis in study.axes}
+    by_clock = "seconds" in axes or ("epochs" not in axes and study.config.get("seconds"))
+    return (*LIMITS, OF_THE_CLOCK) if by_clock else LIMITS
+
+
+def _goes_on(folder: StudyFolder, found: StudyProgress) -> bool:
+    """Whether something may still change by itself. A paused study whose runs have ended has no process any more."""
+    if found.state == "paused" and studies.is_driven(folder):
+        return True
+    return found.state in ("new", "running") or any(each.state in ("running", "queued") for each in found.trials)
 
 
 def _buttons(folder: StudyFolder, found: StudyProgress) -> None:
-    is_own = folder.owner == client.owner()
+    is_own, goes_on = folder.owner == client.owner(), _goes_on(folder, found)
     with st.container(horizontal=True):
         if is_own:
-            driven, stops = studies.is_driven(folder), folder.stop_mark.exists()
+            driven = studies.is_driven(folder)
+            stops = driven and folder.stop_mark.exists()
             if driven and found.state == "running" and not stops:
-                st.button("Pause", key="study_pause", on_click=driver.pause, args=(folder,))
-            if found.state != "finished" and (driven or _goes_on(found)):
+                st.button("Pause", key="study_pause", on_click=_reporting, args=(driver.pause, folder))
+            if found.state not in ("new", "finished") and (driven or goes_on):
                 st.button(
-                    "Stopping" if stops else "Stop", key="study_stop", disabled=stops, on_click=driver.stop,
-                    args=(folder,),
+                    "Stopping" if stops else "Stop", key="study_stop", disabled=stops, on_click=_reporting,
+                    args=(driver.stop, folder),
                 )  # fmt: skip
             if found.state != "finished" and (not driven or found.state == "paused"):
                 st.button("Resume", key="study_resume", type="primary", on_click=_resume, args=(folder,))
                 if not driven and _is_on_ray(folder):
                     st.button("Resume on this machine", key="study_resume_here", on_click=_resume_here, args=(folder,))
         st.button("Build another study", key="study_new", on_click=update_state, kwargs={"study": ""})
-        if is_own and (not _goes_on(found) or found.state == "new"):
+        if is_own and (not goes_on or found.state == "new"):
             st.button("Delete", key="study_delete", on_click=lambda: st.session_state.update({_DELETING: folder.id}))
     if is_own and st.session_state.get(_DELETING) == folder.id:
         count = sum(each.state != "waiting" for each in found.trials)
@@ -159,6 +174,11 @@ def _is_on_ray(folder: StudyFolder) -> bool:
     return folder.settings().get("engine") == "ray"
 
 
+def _reporting(act: Callable[[StudyFolder], None], folder: StudyFolder) -> None:
+    with report_errors("The study can be neither paused nor stopped"):
+        act(folder)
+
+
 def _resume(folder: StudyFolder) -> None:
     with report_errors("The study cannot go on"):
         check_engine("ray" if _is_on_ray(folder) else "local")
@@ -180,10 +200,10 @@ def _delete(folder: StudyFolder) -> None:
 
 
 @navigation.error_boundary()
-def _follow(folder: StudyFolder, seen: tuple[str, int]) -> None:
-    """The progress; the page runs again when a run has ended, or the state has changed."""
+def _follow(folder: StudyFolder, seen: tuple[str, int, bool]) -> None:
+    """The progress; the page runs again when a run or the study has ended, or the state has changed."""
     found = studies.progress(folder)
-    if (found.state, len(found.results)) != seen:
+    if (found.state, len(found.results), _goes_on(folder, found)) != seen:
         st.rerun()
     done, total = found.count("finished"), len(found.trials)
     share = sum(each.fraction for each in found.trials) / max(1, total)
@@ -205,7 +225,7 @@ def _take_home(folder: StudyFolder, study: Study) -> None:
     def chapters() -> Sequence[Chapter]:
         found = studies.progress(folder)
         parts = answer(study, found, analyse(study, found.results), "light")
-        return [Chapter(study.name, [source(study), *parts, *LIMITS])]
+        return [Chapter(study.name, [source(study), *parts, *limits(study)])]
 
     with st.container(horizontal=True):
         navigation.download_button(

@@ -68,24 +68,26 @@ def update_state(**changes: Any) -> None:
     url_query.write(rest | state.to_query())
 
 
-def show() -> None:
-    """The section, with what its link asks for; a sentence where there is no network or no data."""
+def show(step: int | None = None) -> None:
+    """The section, with what its link asks for; a sentence where there is no network or no data. The networks are as
+    they were after `step` steps of their training, None for what they became."""
     st.subheader(TITLE, anchor=False)
     lesson.explain(METHOD)
     if not network_registry.network_names():
         st.info("No network is here; train one on Build & train, or upload one on Models.")
         return
     try:
-        _show(load_state())
+        _show(load_state(), step)
     except (CheckpointError, ValueError) as error:  # damaged files, or data that cannot be read
         st.error(as_sentence(user_message(error)))
 
 
-def _show(state: SlowState) -> None:
+def _show(state: SlowState, step: int | None) -> None:
     pair = AppState.from_query(session().pair)
     names = [name for name in network_registry.pair(pair.first, pair.second) if name]
     network_registry.load_visibly(names)
-    networks = network_registry.chosen_networks(names)
+    # Initial weights are those of no step.
+    networks = network_registry.chosen_networks(names, step if state.slow == "trained" else None)
     if networks[0].checkpoint.spec.input_shape != networks[-1].checkpoint.spec.input_shape:
         st.info("The two networks take images of different sizes, so no batch fits both. The second one is left out.")
         networks = networks[:1]

@@ -51,7 +51,7 @@ def show() -> None:
         except (CheckpointError, ValueError) as error:
             st.error(as_sentence(user_message(error)))
     with st.container(key="gradients_slow"):
-        slow_step.show()
+        slow_step.show(film.shown_step(state.step) if state.source == "checkpoint" else None)
     with st.container(key="gradients_geometry"):
         geometry.show()
     if not lesson.hides("text"):
