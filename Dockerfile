@@ -1,5 +1,6 @@
 # The app in a container, for one machine: docker build -t cnn-resnet-explorer .
-#   docker run --init --read-only --tmpfs /tmp -v explorer:/data -p 127.0.0.1:8501:8501 cnn-resnet-explorer
+#   docker run --init --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
+#     -v explorer:/data -p 127.0.0.1:8501:8501 cnn-resnet-explorer
 # compose.yaml puts HTTPS and a login in front of it. docs/deploy.md has the rest, and how large the image is.
 ARG PYTHON=3.11-slim-bookworm
 
@@ -25,7 +26,9 @@ COPY .streamlit .streamlit
 COPY pretrained pretrained
 COPY explorer explorer
 ENV PATH=/opt/explorer/bin:$PATH
-RUN python -m compileall -q app.py explorer
+# A checkout under umask 077 is its owner's alone, and so is its bytecode: the app's user has to read both.
+RUN python -m compileall -q app.py explorer \
+ && find /app ! -perm -o=r -exec chmod a+rX {} +
 # The container itself is the wall around the app: it listens on all of the container's addresses, and under the names
 # of config.toml alone until STREAMLIT_SERVER_ALLOWED_HOSTS names others.
 ENV EXPLORER_DATA=/data HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

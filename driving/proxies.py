@@ -64,7 +64,8 @@ def install() -> None:
 @contextmanager
 def nginx(folder: Path, apps: Sequence[str], changes: Mapping[str, str] | None = None) -> Iterator[Proxy]:
     """nginx with `deploy/nginx.conf` in front of these addresses ("127.0.0.1:8501"). `changes` replaces further texts
-    of the file. Its own files lie in the folder. Raises RuntimeError where it does not start."""
+    of the file. Its own files lie in the folder. Raises RuntimeError where it does not start or is not here."""
+    _check_programs()
     http, https = free_ports(2)
     certificate, key, users = (folder / name for name in ("nginx.crt", "nginx.key", "users.txt"))
     _make_certificate(certificate, key)
@@ -93,6 +94,7 @@ def nginx(folder: Path, apps: Sequence[str], changes: Mapping[str, str] | None =
 @contextmanager
 def caddy(folder: Path, apps: Sequence[str]) -> Iterator[Proxy]:
     """Caddy with `deploy/Caddyfile` in front of these addresses, as `nginx`."""
+    _check_programs()
     http, https = free_ports(2)
     environment = {
         "EXPLORER_HOST": "127.0.0.1",
@@ -122,6 +124,11 @@ def _running(command: list[str], port: int, log: Path, environment: Mapping[str,
         yield
     finally:
         end(process)
+
+
+def _check_programs() -> None:
+    if said := missing():
+        raise RuntimeError(said)
 
 
 def _program(name: str) -> str:

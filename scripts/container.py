@@ -5,7 +5,6 @@ mmdebstrap, for a machine that reaches no registry of images. What it prints is 
 """
 
 import argparse
-import os
 import re
 import shlex
 import shutil
@@ -27,6 +26,9 @@ IMAGE = "cnn-resnet-explorer"
 PACKAGES = "python3,python3-venv,ca-certificates"  # what python:…-slim has, of Debian
 START_S, TRAINING_S = 180.0, 300.0
 CUDA = "nvidia triton cuda torch/lib/libtorch_cuda*"  # in site-packages, which PyTorch's own index has without
+SHUT_IN = "--init --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges".split()
+"""Options of `run` with which docs/deploy.md starts the container."""
+NETWORKS = "ls /data/runs/*/*.safetensors"  # asked inside: outside, the folders of runs are another account's
 NO_ENGINE = (
     "This needs an engine for containers that answers: start Docker, or install Podman (on Debian `sudo apt install "
     "podman runc catatonit`) and name it with --engine."
@@ -62,9 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if not asked.built:
         _build(engine, asked.debian_base, shlex.split(asked.build_options))
-    with tempfile.TemporaryDirectory() as data:
-        os.chmod(data, 0o777)  # the app's user in the container is another one than here
-        _use(engine, Path(data), asked.host_network, shlex.split(asked.run_options))
+    _use(engine, asked.host_network, shlex.split(asked.run_options))
     size = int(_said(engine, "image", "inspect", "--format", "{{.Size}}", IMAGE))
     count = f"cd /opt/explorer/lib/python3*/site-packages && du -scm {CUDA} 2>/dev/null | tail -1 | cut -f1"
     cuda = int(_said(engine, "run", "--rm", *shlex.split(asked.run_options), IMAGE, "sh", "-c", count) or 0)
@@ -99,15 +99,14 @@ def _make_base(engine: Sequence[str]) -> None:
         subprocess.run([*engine, "build", "-t", f"docker.io/library/python:{version}", folder], check=True)
 
 
-def _use(engine: Sequence[str], data: Path, host_network: bool, options: Sequence[str]) -> None:
+def _use(engine: Sequence[str], host_network: bool, options: Sequence[str]) -> None:
     """Starts the container as compose.yaml does, explains an image, trains a network, and prints how that went."""
     (port,) = free_ports(1)
     network = ["-p", f"127.0.0.1:{port}:8501"]
     if host_network:
         network = ["--network=host", "-e", f"STREAMLIT_SERVER_PORT={port}", "-e", "STREAMLIT_SERVER_ADDRESS=127.0.0.1"]
-    shut_in = "--init --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges".split()
     begun = time.perf_counter()
-    name = _said(engine, "run", "-d", *shut_in, *network, *options, "-v", f"{data}:/data", IMAGE)
+    name = _said(engine, "run", "-d", *SHUT_IN, *network, *options, "-v", "/data", IMAGE)
     try:
         url = f"http://127.0.0.1:{port}"
         if not wait_for(lambda: is_healthy(url), START_S):
@@ -124,15 +123,20 @@ def _use(engine: Sequence[str], data: Path, host_network: bool, options: Sequenc
 
         def is_over() -> bool:
             running = _said(engine, "container", "inspect", "--format", "{{.State.Running}}", name) == "true"
-            return not running or any(data.glob("runs/*/*.safetensors"))
+            return not running or has_network(engine, name)
 
-        if not wait_for(is_over, TRAINING_S, every=1) or not any(data.glob("runs/*/*.safetensors")):
+        if not wait_for(is_over, TRAINING_S, every=1) or not has_network(engine, name):
             raise RuntimeError("The training in the container did not end with a network. Has it enough memory?")
         session.close()
         memory = _said(engine, "exec", name, "sh", "-c", "grep -h VmHWM /proc/[0-9]*/status | sort -k2n | tail -1")
         print(f"Answers after {started:.0f} s; explained an image, trained a network; {memory} at the largest process")
     finally:
-        subprocess.run([*engine, "rm", "-f", name], capture_output=True)
+        subprocess.run([*engine, "rm", "-fv", name], capture_output=True)  # with the volume of its data
+
+
+def has_network(engine: Sequence[str], name: str) -> bool:
+    """Whether a run has ended with a network in the container of that name; False where the container has ended."""
+    return subprocess.run([*engine, "exec", name, "sh", "-c", NETWORKS], capture_output=True).returncode == 0
 
 
 def _said(engine: Sequence[str], *arguments: str) -> str:

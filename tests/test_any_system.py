@@ -31,7 +31,6 @@ EXCEPTIONS = {
     "driving/chromium.py": {"os.geteuid"},
     # nginx and Caddy of Debian's packages, for the tests; the image of a container, which is Linux.
     "driving/proxies.py": {"os.geteuid", "/etc/", "/usr/"},
-    "scripts/container.py": {"os.chmod"},
     # The names of calls that a file of weights must never make.
     "explorer/weights_import/sandbox.py": set(),
 }

@@ -25,6 +25,7 @@ from streamlit import config
 from explorer import checkpoints
 from explorer.cli.main import main, parser
 from explorer.images import PHOTOS
+from scripts.container import IMAGE, SHUT_IN, instructions
 from tests.conftest import keep_speed
 from tests.test_inspect import their_name
 
@@ -39,7 +40,7 @@ IN_TEST_DOCS = {"README.md": 1, "docs/how-to.md": 5}
 """How many blocks in Python test_docs.py runs."""
 OURS = ("python -m explorer", "cnn-resnet-explorer")
 # Programs that are not installed here, or that would change this machine: bash checks the syntax of their lines.
-OTHERS = {"python", "python3", "ray", "docker", "curl", "sudo", "git"}
+OTHERS = {"python", "python3", "ray", "curl", "sudo", "git"}
 
 
 class Block(NamedTuple):
@@ -183,6 +184,19 @@ def check_streamlit(rest: list[str]) -> None:
         assert option.removeprefix("--").partition("=")[0] in known, option
 
 
+def check_docker(rest: list[str]) -> None:
+    """The lines are those at the top of the Dockerfile, and start the container as `make container` tries it."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    comments = re.sub(r"^#", "", text.partition("\nARG ")[0], flags=re.MULTILINE).replace("\\\n", " ")
+    known = [line.partition("docker ")[2].split() for line in comments.splitlines() if "docker " in line]
+    assert rest in known, f"`docker {shlex.join(rest)}` is none of {known}"
+    if rest[0] == "run":
+        assert rest[1 : 1 + len(SHUT_IN)] == SHUT_IN and rest[-1] == IMAGE
+        values = {step.keyword: step.value for step in instructions(text)}
+        volume, address = (rest[rest.index(option) + 1] for option in ("-v", "-p"))
+        assert volume.endswith(f":{values['VOLUME']}") and address == f"127.0.0.1:8501:{values['EXPOSE']}"
+
+
 def check_activate(rest: list[str]) -> None:
     assert rest == [".venv/bin/activate"]
 
@@ -191,5 +205,6 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "make": check_make,
     "pip": check_pip,
     "streamlit": check_streamlit,
+    "docker": check_docker,
     ".": check_activate,
 }

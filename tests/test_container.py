@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from scripts.container import Instruction, instructions
+from scripts.container import Instruction, has_network, instructions
 
 ROOT = Path(__file__).parents[1]
 STEPS = instructions((ROOT / "Dockerfile").read_text())
@@ -93,6 +93,36 @@ def test_versions_are_those_of_the_requirements() -> None:
         "-r",
         "a.txt",
     ]
+
+
+def test_files_of_a_checkout_that_is_its_owners_alone_can_be_read_by_the_app(tmp_path: Path) -> None:
+    """Made under umask 077. What can be read already is not touched, or the image would have it twice."""
+    (command,) = (value.partition("&& ")[2] for value in values("RUN") if "compileall" in value)
+    for name in ("explorer/ui", ".streamlit"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("explorer/ui/page.py", ".streamlit/config.toml", "app.py"):
+        (tmp_path / name).touch()
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    (tmp_path / "app.py").chmod(0o444)
+    subprocess.run(["sh", "-ec", command.replace("/app", str(tmp_path))], check=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {
+        "explorer": 0o755, "ui": 0o755, ".streamlit": 0o755,
+        "page.py": 0o644, "config.toml": 0o644, "app.py": 0o444,
+    }  # fmt: skip
+
+
+def test_a_network_of_a_run_is_looked_for_inside_of_the_container(tmp_path: Path) -> None:
+    """Outside, the folder of a run is another account's. The engine here runs the command with another /data."""
+    inside = f'test "$1 $2 $3 $4" = "exec x sh -c" && eval "$(echo "$5" | sed "s#/data#{tmp_path}#")"'
+    engine = ["sh", "-c", inside, "engine"]
+    assert not has_network(engine, "x")
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    assert not has_network(engine, "x")
+    (tmp_path / "runs" / "a" / "resnet-8.safetensors").touch()
+    assert has_network(engine, "x")
+    assert not has_network(["false"], "x"), "it has ended"
 
 
 @pytest.mark.parametrize(("said", "status"), [(b"ok", 0), (b"<html>", 1)])

@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks import rows
 from benchmarks.rows import HEAD
+from driving import proxies
 from explorer import checkpoints, presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
@@ -46,6 +47,19 @@ def content(name: str) -> str:
 
 def in_one_line(name: str) -> str:
     return " ".join(content(name).split())
+
+
+def test_the_programs_that_the_tests_need_are_named_and_one_that_is_missing_fails_its_tests_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    packages = list(proxies.PROGRAMS.values())
+    assert f"`sudo apt install {' '.join(packages)}`" in in_one_line("CONTRIBUTING.md")
+    assert all(f"`{package}`" in content("docs/install.md") for package in packages)
+    assert "\n\t-$(PYTHON) -m driving.proxies\n" in content("Makefile"), "make goes on to the tests"
+    monkeypatch.setattr(proxies, "_program", lambda name: "")
+    for proxy in (proxies.nginx, proxies.caddy):
+        with pytest.raises(RuntimeError, match=f"sudo apt install {' '.join(packages)}"), proxy(tmp_path, []):
+            pass
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

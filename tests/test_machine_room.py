@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def started() -> Iterator[Callable[..., tuple["subprocess.Popen[str]", str]]]:
 
     yield start
     for process in made:
-        for each in processes._family(process.pid) if process.poll() is None else []:
+        for each in processes.family(process.pid) if process.poll() is None else []:
             each.kill()
         with process:
             pass
@@ -156,6 +157,30 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path: Path):
         assert not is_held(path)
 
 
+def test_a_lock_is_let_go_after_the_clock_was_corrected_and_while_a_file_is_read(
+    tmp_path: Path, portable_path: None, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "lock"
+    unlink = Path.unlink
+    refused: list[Path] = []
+
+    def refuses(self: Path, missing_ok: bool = False) -> None:
+        if refused.count(self) < 2:
+            refused.append(self)
+            raise PermissionError(13, "The process cannot access the file")
+        unlink(self, missing_ok)
+
+    (tmp_path / "lock-holder-half").touch()
+    monkeypatch.setattr(Path, "unlink", refuses)
+    lock = take(path)
+    me = identity()
+    monkeypatch.setattr(locks, "identity", lambda: Identity(me.pid, me.started + 1))
+    assert lock
+    lock.close()
+    assert not is_held(path) and {each.name for each in tmp_path.iterdir()} == {"lock"}
+    assert {each.name for each in refused} == {"lock-holder", "lock-holder-half"}
+
+
 def test_a_process_that_ended_and_was_not_awaited_is_not_running():
     process = subprocess.Popen([sys.executable, "-c", ""])
     found = processes.identity_of(process)
@@ -212,20 +237,27 @@ def test_a_full_disk_gives_no_lock_and_leaves_the_old_one(tmp_path: Path, portab
 
 
 @pytest.mark.usefixtures("both_paths")
-def test_a_process_ends_with_the_one_that_started_it():
+def test_a_process_ends_with_the_one_that_started_it_and_lets_its_lock_go(tmp_path: Path):
+    path = tmp_path / "lock"
     endless = "from explorer.machine.processes import end_with_parent as e; e(); print(1, flush=True); "
     endless += "import time; time.sleep(1e6)"
-    code = "import os, sys; from explorer.machine.processes import start; "
-    code += "print(start([sys.executable, '-c', sys.argv[1]], os.environ, ends_with=True).pid, flush=True); "
+    code = "import os, sys; from pathlib import Path; from explorer.machine.locks import take; "
+    code += "lock = take(Path(sys.argv[2])); command = [sys.executable, '-c', sys.argv[1]]; "
+    code += "print(lock.start(command, 'TESTED_LOCK', os.environ, ends_with=True).pid, flush=True); "
     code += "import time; time.sleep(1e6)"
-    command = [sys.executable, "-c", code, endless]
+    command = [sys.executable, "-c", code, endless, str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         said = {process.stdout.readline() for _ in range(2)}
         (child,) = (int(line) for line in said - {"1\n"})
-        assert psutil.pid_exists(child)
+        assert psutil.pid_exists(child) and is_held(path)
         process.kill()
-    eventually(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: has_ended(child))
+    assert not is_held(path)
+
+
+def has_ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.usefixtures("portable_path")
@@ -273,6 +305,19 @@ def test_a_process_beyond_its_limits_is_killed_with_its_children(program: str, k
         assert LIMITS.wait(process, answer) == kept
         assert process.returncode is not None and time.monotonic() - began < 20
     assert not psutil.Process().children(recursive=True)
+
+
+@pytest.mark.usefixtures("both_paths")
+def test_a_child_of_a_process_that_kept_its_limits_ends_too(tmp_path: Path):
+    """The process itself has ended then, and the portable path finds its children no more."""
+    program = "import subprocess, sys, time; "
+    program += "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1e6)']).pid); time.sleep(0.5)"
+    with (tmp_path / "answer").open("w+b") as answer:
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=answer, **processes.detached())
+        assert replace(LIMITS, wall_seconds=PATIENCE_S).wait(process, answer)
+        answer.seek(0)
+        child = int(answer.read())
+    eventually(lambda: has_ended(child))
 
 
 @pytest.mark.usefixtures("portable_path")

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer import attribution, checkpoints, images, presets, pretrained
+from explorer import attribution, checkpoints, images, installation, presets, pretrained
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.architectures.interventions import parse_all
 from explorer.attribution import grad_cam, profile, top_classes
@@ -566,6 +566,14 @@ def test_pretrained_rebuilds_a_recipe_and_lists_it(place, tmp_path, monkeypatch)
     content[-1] ^= 1
     (tmp_path / "tiny.safetensors").write_bytes(content)
     assert "sha256" in answer("pretrained", *folder)["networks"][-1]["state"]
+
+
+def test_pretrained_writes_nothing_into_an_installed_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(installation, "is_checkout", lambda: False)
+    for words in (["all"], ["--listing"], ["--record"], ["--results"], ["shapes-resnet-8", "--measure"]):
+        said = complaint("pretrained", *words)
+        assert "part of its package" in said and "`--folder`" in said
+    assert answer("pretrained", "--folder", tmp_path)["networks"][0]["state"] == "missing"
 
 
 def test_a_pretrained_name_is_taken_wherever_a_checkpoint_is(picture):

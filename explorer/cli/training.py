@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from explorer import checkpoints, recordings
+from explorer import checkpoints, installation, recordings
 from explorer.architectures import ArchitectureSpec, build
 from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
 from explorer.cli import CommandResult, inputs, one_click
@@ -291,7 +291,7 @@ def measure_machine(arguments: argparse.Namespace) -> CommandResult:
 def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="to train again; `all` for all of them")
     parser.add_argument("--data", metavar="FOLDER", help=f"the {CIFAR_DATA} as class folders in train/ and test/")
-    parser.add_argument("--folder", default=PRETRAINED, metavar="FOLDER", help="where they lie (default: pretrained/)")
+    parser.add_argument("--folder", metavar="FOLDER", help="where they lie (default: those that come with the app)")
     parser.add_argument("--measure", action="store_true", help="measure the accuracies again instead of training")
     parser.add_argument("--results", action="store_true", help="measure what the pages show without a wait")
     parser.add_argument("--record", action="store_true", help="train and record what the app replays, half an hour")
@@ -301,7 +301,10 @@ def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
 
 def rebuild_pretrained(arguments: argparse.Namespace) -> CommandResult:
     """List the pretrained networks, train them again, or measure them."""
-    folder = Path(arguments.folder)
+    writes = arguments.names or arguments.record or arguments.results or arguments.listing
+    if writes and arguments.folder is None and not installation.is_checkout():
+        raise ValueError("the networks of an installed app are part of its package; name another folder as `--folder`.")
+    folder = Path(arguments.folder or PRETRAINED)
     if not folder.is_dir():
         raise ValueError(f"there is no folder `{folder}`; make it or give another as `--folder`.")
     names = list(RECIPES) if arguments.names == ["all"] else arguments.names

@@ -129,7 +129,7 @@ class _Flock:
         **rest: Any,
     ) -> "subprocess.Popen[bytes]":
         environment = {**environment, variable: str(self.descriptor)}
-        return start(command, environment, pass_fds=[self.descriptor], **rest)
+        return start(command, environment, ends_with, pass_fds=[self.descriptor], **rest)
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -193,7 +193,7 @@ class _Holder:
         ends_with: bool = False,
         **rest: Any,
     ) -> "subprocess.Popen[bytes]":
-        process = start(command, {**environment, variable: self.token}, **rest)
+        process = start(command, {**environment, variable: self.token}, ends_with, **rest)
         try:
             self.name(identity_of(process))
         except BaseException:
@@ -215,10 +215,11 @@ class _Holder:
             raise
 
     def close(self) -> None:
-        holder = _holder(self.path)
-        if holder == (identity(), self.token):
-            with suppress(OSError):  # a reader on Windows: this process's end lets it go
-                _holder_file(self.path).unlink(missing_ok=True)
+        with suppress(OSError):  # a reader on Windows that stays: this process's end lets it go
+            named = _holder(self.path)
+            # Not by the start, which may differ between two looks: the token is this holding's alone.
+            if named and (named[0].pid, named[1]) == (os.getpid(), self.token):
+                disk.remove(_holder_file(self.path))
 
 
 def _holder_file(path: Path) -> Path:
@@ -247,7 +248,8 @@ def _take_holder(path: Path) -> Lock | None:
     if _is_held_by_holder(path):
         return None
     for left in path.parent.glob(f"{_holder_file(path).name}-*"):  # half written by a killed process
-        left.unlink(missing_ok=True)
+        with suppress(OSError):  # a reader on Windows that stays: whoever takes it next removes it
+            disk.remove(left)
     with open(path, "ab", opener=disk.private):
         pass
     lock = _Holder(path, secrets.token_hex(16))

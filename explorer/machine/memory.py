@@ -6,15 +6,15 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import psutil  # type: ignore[import-untyped]
 
-from explorer.machine.processes import end_all
+from explorer.machine.processes import end_all, family
 from explorer.machine.system import is_portable
 
 try:
@@ -140,21 +140,25 @@ class Limits:
 
     def wait(self, process: "subprocess.Popen[bytes]", answer: BinaryIO) -> bool:
         """Waits for the end of a detached process, which writes into `answer`. Whether it kept the limits; else it is
-        killed. Nothing of it lives afterwards."""
+        killed. Nothing of it lives afterwards; on the portable path that is all that was ever seen below it."""
+        seen: set[Any] = set()
         try:
             if sys.platform == "linux" and not is_portable():
                 process.wait(self.wall_seconds)
                 return True
-            return self._watch(process, answer)
+            return self._watch(process, answer, seen)
         except subprocess.TimeoutExpired:
             return False
         finally:
-            end_all(process)
+            end_all(process, seen)
 
-    def _watch(self, process: "subprocess.Popen[bytes]", answer: BinaryIO) -> bool:
+    def _watch(self, process: "subprocess.Popen[bytes]", answer: BinaryIO, seen: set[Any]) -> bool:
+        """As `wait`, without the end. Adds to `seen` the processes of psutil that it finds."""
         deadline = time.monotonic() + self.wall_seconds
         while process.poll() is None:
-            memory, seconds = _uses(process.pid)
+            found = family(process.pid)
+            seen.update(found)
+            memory, seconds = _uses(found)
             written = os.fstat(answer.fileno()).st_size
             if memory > self.memory or seconds > self.cpu_seconds or written > self.written:
                 return False
@@ -165,15 +169,13 @@ class Limits:
         return True
 
 
-def _uses(pid: int) -> tuple[int, float]:
-    """(bytes, seconds of a processor) that the process and all below it use now. An interpreter of a virtual
+def _uses(found: Iterable[Any]) -> tuple[int, float]:
+    """(bytes, seconds of a processor) that these processes use now: one and all below it. An interpreter of a virtual
     environment on Windows is a child of the one that was started."""
     memory, seconds = 0, 0.0
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for each in (process, *process.children(recursive=True)):
-            with suppress(psutil.Error):
-                memory += _used(each)
-                times = each.cpu_times()
-                seconds += times.user + times.system
+    for each in found:
+        with suppress(psutil.Error):
+            memory += _used(each)
+            times = each.cpu_times()
+            seconds += times.user + times.system
     return memory, seconds

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,20 +114,21 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def end_all(process: "subprocess.Popen[bytes]") -> None:
-    """Kills a detached process and its children, and awaits it."""
+def end_all(process: "subprocess.Popen[bytes]", seen: Iterable[Any] = ()) -> None:
+    """Kills a detached process and its children, and awaits it. `seen` are processes of psutil that were found below it
+    before: on the portable path, the children of a process that has ended are found no more."""
     if sys.platform != "win32" and not is_portable():
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    elif process.poll() is None:
-        for each in _family(process.pid):
-            with suppress(psutil.Error):  # it ended meanwhile, or belongs to another account
+    else:
+        for each in {*seen, *(family(process.pid) if process.poll() is None else ())}:
+            with suppress(psutil.Error):  # it ended, also if another one has its number now, or is another account's
                 each.kill()
         process.kill()
     process.wait()
 
 
-def _family(pid: int) -> list[Any]:
+def family(pid: int) -> list[Any]:
     """The process and all below it, of psutil."""
     try:
         process = psutil.Process(pid)
