@@ -40,6 +40,7 @@ from explorer.runs.directory import Request
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, TrainingState, fit, restore, save
+from explorer.training.device import memory_format
 from explorer.ui.services.explore_state import NAME
 from tests.test_architectures import any_spec, equal_weights, shake
 from tests.test_training import made, same, weights_of
@@ -304,6 +305,18 @@ def test_a_variant_trains_in_bfloat16():
     with torch.autocast("cpu", torch.bfloat16):
         network(images(network.spec), recorder)
     assert recorder.outputs["stages.0.0.branch_gain"].dtype == torch.bfloat16
+
+
+def test_a_narrow_projection_is_trained_in_a_layout_that_its_gradient_can_stand():
+    """In the other one, oneDNN's weight gradient of that shortcut ends the process on a CPU with AVX2 alone."""
+    for width, stem, layout in ((4, 8, torch.contiguous_format), (8, 8, torch.channels_last)):
+        spec = replace(cifar(8, size=16, width=width, classes=3), shortcut="projection", stem=Stem(stem))
+        network = build(spec)
+        assert memory_format(network) == layout
+        assert memory_format(build(spec.twin())) == torch.channels_last
+        *_, last = fit(network, DATA, CONFIG)
+        assert np.isfinite(last.records[0].epochs[-1].train.loss)
+        assert all(weight.is_contiguous(memory_format=layout) for weight in network.parameters() if weight.ndim == 4)
 
 
 def test_a_run_keeps_a_network_of_any_name(tmp_path: Path):

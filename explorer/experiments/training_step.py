@@ -14,6 +14,7 @@ from explorer.architectures import ArchitectureSpec, Network, Recorder, describe
 from explorer.experiments.gradient_flow import check_batch
 from explorer.tracing import read_only
 from explorer.training import TrainingConfig
+from explorer.training.device import memory_format
 from explorer.training.optimizer import Optimizer
 
 KINDS = ("conv", "linear")  # the layers with weights
@@ -137,8 +138,9 @@ def take(
     check_batch(network.spec, images, labels)
     if config.class_weights:
         raise ValueError("`class_weights` needs the counts of a whole dataset; leave it out for a single step.")
-    network.to(memory_format=torch.channels_last).train()
-    images, labels = images.to(network.device), labels.to(network.device)
+    layout = memory_format(network)
+    network.to(memory_format=layout).train()
+    images, labels = images.to(network.device).contiguous(memory_format=layout), labels.to(network.device)
     generators = (torch.Generator(network.device), torch.Generator())
     network.draw_dropout_from(*generators)
     passes = 3 + len(SHARES) - 1

@@ -6,6 +6,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from explorer.machine import cores, idle_cores
 from explorer.training.config import Device, Precision
@@ -28,6 +29,20 @@ def choose_device(wish: Device = "auto") -> torch.device:
     if problem is not None:
         raise ValueError(f'`device` "{wish}" is not available on this machine{problem}; use "auto" or "cpu".')
     return torch.device(wish)
+
+
+def memory_format(network: nn.Module) -> torch.memory_format:
+    """The layout in which the weights of that network and its batches are trained.
+
+    It is `channels_last`, in which convolutions of a CPU are faster, or `contiguous_format` for a network with a 1×1
+    convolution of a larger stride and fewer than 8 input channels: there oneDNN's weight gradient writes beyond its
+    memory and the process dies (torch 2.14.1 on a CPU with AVX2 alone).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and max(module.stride) > 1:
+            if module.in_channels // module.groups < 8:
+                return torch.contiguous_format
+    return torch.channels_last
 
 
 def unused_device() -> str:

@@ -18,7 +18,7 @@ from explorer.datasets import Dataset
 from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
 from explorer.training.batchnorm import PICTURES, lags, recompute_batchnorm, running_statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
-from explorer.training.device import choose_device, choose_precision, device_name
+from explorer.training.device import choose_device, choose_precision, device_name, memory_format
 from explorer.training.dials import TrainingDials, dials_at
 from explorer.training.evaluation import evaluate
 from explorer.training.optimizer import Optimizer
@@ -225,7 +225,8 @@ class _TrainedNetwork:
         processes: Processes = ALONE,
         class_weights: Tensor | None = None,
     ) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.format = memory_format(network)
+        self.network = network.to(device, memory_format=self.format)  # type: ignore[call-overload]
         self.forward = torch.compile(network) if config.compile else processes.forward_of(network)
         self.entry, self.config, self.device, self.dtype = entry, config, device, dtype
         self.processes = processes
@@ -266,7 +267,7 @@ class _TrainedNetwork:
         # Autocast's cache of weights is one for all threads, and saves nothing where each is used once.
         enabled = self.dtype == torch.bfloat16
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False):
-            logits = self.forward(batch)
+            logits = self.forward(batch.contiguous(memory_format=self.format))
         logits = logits.float() / self.network.spec.temperature
         loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=dials.label_smoothing)
         if self.class_weights is not None and self.processes.count > 1:
