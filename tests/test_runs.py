@@ -397,7 +397,7 @@ def test_killed_where_a_stop_has_no_patience_a_run_loses_no_step_that_was_done(
     take_step = _TrainedNetwork.step
 
     def die(*arguments: Any) -> None:
-        if where == STEP and arguments[4] < done:
+        if where == STEP and arguments[5] < done:
             take_step(*arguments)
         else:
             raise Killed

@@ -72,8 +72,13 @@ def _show() -> None:
     network_registry.load_visibly(state.networks)
     networks = network_registry.chosen_networks(state.networks, state.step)
     _introduction(networks)
-    film.show(state.networks, state.step, lambda step: update_state(step=step, measured=()))
-    sections(state, networks, subject or sample_image(6, 6))
+    above = st.container()
+    try:
+        sections(state, networks, subject or sample_image(6, 6))
+    except ValueError as error:  # as `show` says it; the film stays, so that another step can be chosen
+        st.error(as_sentence(user_message(error)))
+    with above:  # at last: the browser asks for the next step when it hears of this one
+        film.show(state.networks, state.step, lambda step: update_state(step=step, measured=()))
 
 
 def _introduction(networks: Sequence[ChosenNetwork]) -> None:

@@ -36,6 +36,23 @@ export function pacedSteps(send) {
   };
 }
 
+const LOOK_MS = 50; // between two looks whether the page's images are there
+const PATIENCE_MS = 5000;
+
+/**
+ * Calls `then` when the images of the page have loaded: the server forgets them with the next run of the page.
+ * @param {() => void} then
+ */
+function whenImagesAreThere(then) {
+  const until = performance.now() + PATIENCE_MS;
+  const look = () => {
+    const missing = [...document.images].some((image) => !image.complete);
+    if (missing && performance.now() < until) setTimeout(look, LOOK_MS);
+    else then();
+  };
+  setTimeout(look, LOOK_MS); // the page inserts its images after this component's update
+}
+
 /** @type {(root: HTMLElement) => {update: (data: FilmData, send: (asked: FilmChoice) => void) => void, stop: () => void}} */
 function pagedFilm(root) {
   let send = (/** @type {FilmChoice} */ _) => {};
@@ -44,8 +61,9 @@ function pagedFilm(root) {
   return {
     update(data, now) {
       send = now;
-      const isNewest = pace.heard(data.heard);
-      if (isNewest) film.draw(data.film, data.step, true);
+      whenImagesAreThere(() => {
+        if (pace.heard(data.heard)) film.draw(data.film, data.step, true);
+      });
     },
     stop: film.stop,
   };
