@@ -30,7 +30,7 @@ from explorer.training import Speed, TrainingConfig
 from explorer.ui import client
 from explorer.ui.experiments import study_view
 from explorer.ui.experiments.state import ExperimentsState, ReadyStudy
-from explorer.ui.experiments.study import asked, axes_text, parse_axes
+from explorer.ui.experiments.study import EXAMPLES, _value, asked, axes_text, parse_axes
 from tests.made_runs import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -232,6 +232,15 @@ def test_another_user_sees_the_study_and_cannot_change_it_and_a_deleted_one_is_n
     app = open_page(study=made(owner="1" * 32).id)
     assert {each.key for each in app.button if str(each.key).startswith("study_")} == {"study_new"}
     assert "This study is not on this server" in said(open_page(study="ab" * 16))
+
+
+@pytest.mark.parametrize("field", EXAMPLES)
+def test_every_axis_that_the_page_offers_makes_a_study(field: str) -> None:
+    axis = Axis(field, tuple(_value(part.strip()) for part in EXAMPLES[field].split(",")))
+    study = asked(ExperimentsState(ready="norm", axes=axes_text([axis]), seeds=1))
+    study.check_size()
+    assert study.axes == (axis,) and sum(len(trial.cells) for trial in study.trials()) == len(axis.values)
+    assert parse_axes(axes_text([axis])) == (axis,)
 
 
 def test_axes_stand_in_the_link_as_they_are() -> None:

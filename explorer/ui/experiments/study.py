@@ -32,13 +32,17 @@ METHOD = (
     "A study trains every combination of its axes with every seed. Twins of one seed start from the same weights and "
     "see the same batches, so their difference is a paired one."
 )
-FURTHER = ("norm", "activation", "init", "width", "block", "size", "learning_rate", "batch_size", "optimizer")
-"""Axes that the page offers beside depth and shortcut; a file for the command `study` may have all."""
 EXAMPLES = {
     "depth": "8, 20, 56", "shortcut": "none, identity", "norm": "batch, none", "activation": "relu, gelu",
-    "init": "he, pytorch", "width": "8, 16", "block": "basic, bottleneck", "size": "16, 32",
-    "learning_rate": "0.03, 0.1", "batch_size": "32, 64", "optimizer": "sgd, adam",
+    "init": "he, pytorch", "width": "8, 16", "block": "basic, bottleneck", "data": "shapes-16, shapes-32",
+    "size": "16, 32", "preactivation": "no, yes", "shortcut_gain": "1, 0.5", "stochastic_depth": "0, 0.2",
+    "learning_rate": "0.03, 0.1", "batch_size": "32, 64", "epochs": "3, 6", "optimizer": "sgd, adam",
+    "momentum": "0, 0.9", "nesterov": "no, yes", "weight_decay": "0, 0.0005", "schedule": "constant, one_cycle",
+    "label_smoothing": "0, 0.1", "clip": "1, 5", "class_weights": "no, yes", "augment": "no, yes",
+    "precision": "float32, bfloat16",
 }  # fmt: skip
+"""The axes that the page offers, and values to begin with."""
+_SWITCHES = {"yes": True, "no": False}
 MOST_LISTED = 12  # earlier studies
 _BETWEEN = "|"  # values in the URL: a shortcut of its own for each stage has commas
 
@@ -78,7 +82,7 @@ def asked(state: ExperimentsState) -> Study:
 
 def axes_text(axes: Sequence[Axis]) -> str:
     """The axes as the URL has them, the inverse of `parse_axes`: "depth:8|20;shortcut:none|identity"."""
-    return ";".join(f"{axis.field}:{_BETWEEN.join(map(str, axis.values))}" for axis in axes)
+    return ";".join(f"{axis.field}:{_BETWEEN.join(map(_text, axis.values))}" for axis in axes)
 
 
 def parse_axes(text: str) -> tuple[Axis, ...]:
@@ -91,12 +95,19 @@ def parse_axes(text: str) -> tuple[Axis, ...]:
 
 
 def _value(text: str) -> Any:
-    """A number where it is one, else the text."""
+    """A number or "yes" or "no" where it is one, else the text."""
+    if text in _SWITCHES:
+        return _SWITCHES[text]
     try:
         found = json.loads(text)
     except ValueError:
         return text
     return found if isinstance(found, int | float) and not isinstance(found, bool) else text
+
+
+def _text(value: Any) -> str:
+    """What `_value` reads as that value."""
+    return next((text for text, switch in _SWITCHES.items() if switch is value), str(value))
 
 
 def _choose(state: ExperimentsState) -> None:
@@ -117,7 +128,7 @@ def _choose(state: ExperimentsState) -> None:
             for axis in axes:
                 _values(axes, axis)
         present = {axis.field for axis in axes}
-        offered = [field for field in ("depth", "shortcut", *FURTHER) if field not in present]
+        offered = [field for field in EXAMPLES if field not in present]
         bound(
             st.selectbox, "Add an axis", offered, key="study_add", value=None, index=None,
             write=lambda field: _add(axes, field), format_func=field_words, width=240,
@@ -148,7 +159,7 @@ def _number(field: str, label: str, value: int, most: int, least: int = 1, **mor
 
 def _values(axes: Sequence[Axis], axis: Axis) -> None:
     between = ";" if axis.field == "shortcut" and any("," in str(value) for value in axis.values) else ","
-    written = f"{between} ".join(map(str, axis.values))
+    written = f"{between} ".join(map(_text, axis.values))
 
     def write(text: str) -> None:
         values = [part.strip() for part in text.replace(_BETWEEN, between).split(between) if part.strip()]
