@@ -26,7 +26,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 source_suffix = {".md": "markdown"}
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r".*")]  # types in signatures of packages whose sites nobody asks here
+nitpick_ignore_regex = [(r"py:.*", r".*")]  # types of other packages: their sites are not asked
 suppress_warnings: list[str] = []
 myst_heading_anchors = 4
 myst_links_external_new_tab = False

@@ -248,7 +248,7 @@ def _take_holder(path: Path) -> Lock | None:
     if _is_held_by_holder(path):
         return None
     for left in path.parent.glob(f"{_holder_file(path).name}-*"):  # half written by a killed process
-        with suppress(OSError):  # a reader on Windows that stays: whoever takes it next removes it
+        with suppress(OSError):  # a reader on Windows may hold it: the next `take` removes it
             disk.remove(left)
     with open(path, "ab", opener=disk.private):
         pass
