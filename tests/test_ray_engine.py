@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +123,36 @@ def ended(engine: RayEngine, *wanted: Run) -> None:
     assert {run.id for run in found} == {run.id for run in wanted}
 
 
-def stand_still(run: Run) -> int:
-    """Its process, halted so that it does not end before it is killed."""
+def stand_still(run: Run) -> None:
+    """Halts its process, so that it does not end before it is killed."""
     (process,) = processes_of(run.id)
     os.kill(process, signal.SIGSTOP)
-    return process
+
+
+def on_its_node(run: Run, name: str) -> Iterator[Path]:
+    """Files of that name of a run that was carried to the node, which keeps them apart from ours."""
+    return Path(os.environ["TMPDIR"]).glob(f"explorer-*/jobs/*/runs/{run.id}/{name}")
+
+
+def halted_in_training(run: Run, attempt: int) -> Callable[[], bool]:
+    """Whether its process of that attempt stands still, in its steps and after a saved state. It is halted at once: a
+    free machine trains the rest in the time between two looks at another run."""
+    halted = False
+
+    def look() -> bool:
+        nonlocal halted
+        copies = [run, *(Run(path.parent) for path in on_its_node(run, run.metrics.name))]
+        if not halted and any(is_in_attempt(copy, attempt) for copy in copies):
+            stand_still(run)
+            halted = True
+        return halted
+
+    return look
+
+
+def is_in_attempt(run: Run, attempt: int) -> bool:
+    starts = run.metrics.read_text(encoding="utf-8").count('"event": "start"')
+    return starts >= attempt and run.state.exists() and is_training(run)
 
 
 def check_finished(run: Run, weights: list[dict[str, torch.Tensor]]) -> None:
@@ -184,11 +208,10 @@ def test_the_bits_survive_killed_drivers_nodes_and_runs_with_and_without_a_share
         patch.setattr(ray_engine, "write_atomically", elsewhere)
         assert engine.start(carried) and engine.shared_disk
     assert not engine.start(prepared()), "there are two places"
-    wait_until(engine, lambda: is_training(shared), "the driver's run goes on")
+    wait_until(engine, halted_in_training(shared, 2), "the driver's run goes on")
+    wait_until(engine, halted_in_training(carried, 1), "the other run has saved its state on its node")
     wait_until(engine, carried.state.exists, "the other state has come back")
     assert not engine.shared_disk, "its node did not see the run"
-    for run in (shared, carried):
-        stand_still(run)
     steps = [runs.status(run).log.progress[-1]["step"] for run in (shared, carried)]
     assert all(0 < step < STEPS for step in steps)
 
@@ -196,18 +219,19 @@ def test_the_bits_survive_killed_drivers_nodes_and_runs_with_and_without_a_share
     cluster.remove_node(node, allow_graceful=False)
     wait_until(engine, lambda: not processes_of(shared.id) and not processes_of(carried.id), "no orphan is left")
     cluster.add_node(num_cpus=2)
+    halted = [halted_in_training(shared, 3), halted_in_training(carried, 2)]
+    wait_until(engine, lambda: all([look() for look in halted]), "both go on on the new node")  # noqa: C419
     for run in (shared, carried):
-        wait_until(engine, partial(is_training, run), "it goes on on the new node")
-        start = runs.status(run).log.start
-        assert start and start["step"] > 0, "it resumed"
-        if run is shared:
-            stand_still(run)
+        wait_until(engine, lambda run=run: runs.status(run).log.start["step"] > 0, "it resumed")
 
     with pytest.raises(ValueError, match="still going on"):
         runs.delete(carried)
     with monkeypatch.context() as patch:
         patch.setattr(ray_engine, "KILL_AFTER_S", 60.0)
         runs.stop(carried)
+        wait_until(engine, lambda: list(on_its_node(carried, carried.stop_mark.name)), "its node knows of the stop")
+        for process in processes_of(carried.id):
+            os.kill(process, signal.SIGCONT)
         ended(engine, carried)
         patch.setattr(ray_engine, "KILL_AFTER_S", 0.1)
         engine.kill(shared)
