@@ -1,7 +1,7 @@
 """`python -m benchmarks` measures speed; docs/measurements.md describes each method.
 
-Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, `probe`, `akamaster`, `page`,
-`live` and `runs`.
+Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, `probe`, `surface`, `onnx`,
+`akamaster`, `page`, `live` and `runs`.
 `threads` explains on one network from several threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and measures how hard they are.
 `batchnorm` (half an hour) measures after how many steps the running statistics of BatchNorm stop lagging behind.
@@ -9,7 +9,7 @@ Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, 
 All parts together include a summary of these two.
 `load` and `isolation` simulate many users and have options of their own: `python -m benchmarks load --help`.
 `ray` measures what runs cost around the training, through Ray and in files (2 minutes).
-`surface` measures what a loss surface costs, `surfaces` shows what those of plain-56 and ResNet-56 say.
+`surfaces` shows what those of plain-56 and ResNet-56 say.
 `blocks` shows what the pretrained networks get right without single blocks, as it ships with the app.
 `--write` writes one table: docs/bench.md for all parts together, docs/PART-PRECISION.md for one of them.
 `--refresh` puts the rows of one part into docs/bench.md instead, in the place of its older ones.
@@ -29,6 +29,7 @@ from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
 from benchmarks.geometry import geometry_rows
+from benchmarks.graphs import graph_rows
 from benchmarks.lesioning import block_lines, lesion_rows
 from benchmarks.live import live_rows
 from benchmarks.looking import looking_rows
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = ["all", "tracing", "training", "twins", "looking", "lesions", "geometry", "akamaster", "page", "runs"]
-    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks", "ray", "surface", "surfaces"]
+    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks", "ray", "surface", "surfaces", "onnx"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -93,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         "geometry": geometry_rows,
         "probe": probe_rows,
         "surface": surface_rows,
+        "onnx": graph_rows,
         "one click": lambda: one_click.one_click_rows(options.write),
         "akamaster": equal_time_rows,
         "page": page_rows,

@@ -18,14 +18,16 @@ from explorer.machine import cores
 
 ROUNDS, COUNT, POINTS, MOST = 5, 512, 5, 1.25
 NETWORKS = ("shapes-resnet-20", "shapes-plain-56", "shapes-resnet-56")
+WHOLE = ((1, 41, 512, 28.0), (2, 25, 256, 220.0))
+"""Dimensions, points on each axis, images and the most seconds of a surface of ResNet-20, on two slow cores."""
 TWINS = ("shapes-plain-56", "shapes-resnet-56")
 _BATCH = 100
 
 
 def surface_rows(rounds: int = ROUNDS, count: int = COUNT, points: int = POINTS) -> list[Row]:
     """Of each network and both kinds of statistics: a surface over its passes at the best forward throughput, that of
-    one Python thread a core in batches of 100."""
-    return [row for name in NETWORKS for row in _rows(name, rounds, count, points)]
+    one Python thread a core in batches of 100. Then the seconds of `WHOLE` surfaces, once each."""
+    return [*(row for name in NETWORKS for row in _rows(name, rounds, count, points)), *map(_whole_row, WHOLE)]
 
 
 def _rows(name: str, rounds: int, count: int, points: int) -> Iterator[Row]:
@@ -55,6 +57,20 @@ def _rows(name: str, rounds: int, count: int, points: int) -> Iterator[Row]:
         measured = f"{spread}; {statistics.median(times):.1f} s, passes at {speed}"
         figure = f"Loss surface of {checkpoint.spec.name}, {points} points, {count} images, {kind}, times its passes"
         yield Row(figure, measured, rounds, at_most(statistics.median(shares), MOST))
+
+
+def _whole_row(asked: tuple[int, int, int, float]) -> Row:
+    dimensions, points, count, most = asked
+    checkpoint = checkpoints.load_pretrained(NETWORKS[0])
+    settings = SurfaceSettings(dimensions, points, n=count, splits=("train",), directions=0)
+    images = stored.images(Drawn.read(checkpoint.data), settings)
+    started = time.perf_counter()
+    for _ in measure(checkpoint, images, checkpoint.class_names, settings):
+        pass
+    seconds = time.perf_counter() - started
+    speed = f"{points**dimensions * count / seconds:,.0f} images/s on {cores()} cores"
+    figure = f"Loss surface of {checkpoint.spec.name}, {' × '.join([str(points)] * dimensions)} points, {count} images"
+    return Row(figure, f"{seconds:.1f} s, {speed}", 1, at_most(seconds, most, " s"))
 
 
 def _forward(network: Network, images: torch.Tensor, times: int) -> float:
