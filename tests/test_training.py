@@ -24,6 +24,7 @@ from explorer.architectures.network import call
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.presets import cifar
 from explorer.training import (
+    Progress,
     TrainingConfig,
     TrainingRecord,
     TrainingState,
@@ -816,6 +817,17 @@ def test_one_network_that_diverges_does_not_end_the_others():
     assert [line.step for line in last.records[0].epochs] == [alone.steps]
     assert last.records[0].epochs[0].train.n == alone.steps * 8
     assert all(tensor.isfinite().all() for network in networks for tensor in weights_of(network).values())
+
+
+def test_one_that_diverged_is_validated_at_the_end_of_that_epoch_and_not_again():
+    networks = [build(replace(SPEC, norm="none")), build(SPEC)]
+    config = replace(ONE_STEP, epochs=2, batch_size=8, learning_rate=8.0, momentum=0.9)
+    ends: dict[int, Progress] = {}
+    for each in fit_together(networks, made(train=400, validation=4), config):
+        ends.setdefault(each.epoch, each)  # the first of an epoch tells how the one before has ended
+    first, second = ([ends[epoch].networks[number].validation for epoch in (1, 2)] for number in (0, 1))
+    assert first[0] is not None and first[1] is None
+    assert None not in second
 
 
 @pytest.mark.parametrize(

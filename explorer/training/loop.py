@@ -256,6 +256,7 @@ class _TrainedNetwork:
     def step(
         self, batch: Tensor, target: Tensor, rate: float, dials: TrainingDials, step: int, dropout_seed: int
     ) -> None:
+        self.validation = None  # also of one that diverged: it is not measured again
         if not self.is_training:
             return
         if not self.network.training:  # a reader between two yields may have left it so
@@ -284,7 +285,6 @@ class _TrainedNetwork:
         self.optimizer.step(rate, dials.weight_decay)
         self.entry.losses.append(self.processes.mean(loss.detach()))
         self.entry.hits.append(self.processes.mean((logits.argmax(1) == target).float().mean()))
-        self.validation = None
 
     def verify(self, step: int) -> None:
         """Keeps the weights while all is finite; else restores the last kept ones and ends this training at `step`."""
