@@ -638,6 +638,10 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
         lambda: _with([], {"w": np.full((8, 3, 3, 3), np.nan, np.float32)}),
         "not a number or infinite in `w`",
     ),
+    "answers that are not finite": (
+        lambda: _with([_node("Div", ["a", "z"], ["b"])], {"z": np.float32(0)}),
+        "gives values that are not finite for an image of noise; export",
+    ),
     "shapes that contradict": (lambda: _with([], {"f": np.zeros((4, 9), np.float32)}), "contradict|do not fit|cannot"),
     "huge constant": (
         lambda: _with(

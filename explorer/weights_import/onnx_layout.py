@@ -89,9 +89,9 @@ def graph_of(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
             "holds a network that cannot be run: its operations do not fit, or take too much memory."
         ) from error
     if not both.isfinite().all():
-        raise WeightsError("gives values that are not finite for a image of noise; export or download it again.")
+        raise WeightsError("gives values that are not finite for an image of noise; export or download it again.")
     if not torch.allclose(both[:1], one, rtol=1e-3, atol=1e-3 * float(one.abs().max())):
-        raise WeightsError("gives another answer for a image when there is a second one; export it for any batch.")
+        raise WeightsError("gives another answer for an image when there is a second one; export it for any batch.")
     facts = {name: getattr(graph, name) for name in ("evidence", "uncertain", "softmax", "channels_last", "metadata")}
     return {"spec": described, **facts}, state
 
