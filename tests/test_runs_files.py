@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -273,6 +274,27 @@ def test_a_run_that_was_deleted_meanwhile_is_no_error(place: Path):
     runs.stop(run)
     runs.delete(run)
     assert runs.status(run).state == "interrupted" and runs.find(run.id) is None
+
+
+def test_a_run_whose_removal_is_killed_has_lost_its_weights_before_its_request(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = lone()
+    run.weights.mkdir()
+    (run.weights / "1.safetensors").touch()
+    remove = shutil.rmtree
+
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        if path == run.folder:
+            raise KeyboardInterrupt
+        remove(path, ignore_errors)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        runs.delete(run)
+    assert [path.name for path in run.folder.iterdir()] == ["request.json"] and runs.find(run.id) == run
+    runs.delete(run)
+    assert not run.folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ class Run:
         for path in self.folder.glob("*"):
             if path.name != "request.json":
                 with suppress(OSError):
-                    path.unlink()
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
