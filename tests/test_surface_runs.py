@@ -1,5 +1,8 @@
 """Loss surfaces of a process of their own, and the question on the page Experiments."""
 
+import errno
+import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from explorer.experiments.loss_surface import Surface, SurfaceSettings, measure,
 from explorer.experiments.surface_runs import AskedSurface, NetworkFacts, SurfaceRun
 from explorer.figures import SurfacePanel, surface_curves, surface_maps, surface_scene
 from explorer.figures.charts import Series
+from explorer.machine.locks import guard, take
 from explorer.runs import speed as machine_speed
 from explorer.training import Speed
 from explorer.ui import client
@@ -158,6 +162,65 @@ def test_failures_say_why_and_ids_of_others_open_nothing() -> None:
     surface_runs.delete(run)
     assert not run.folder.exists()
     assert "This surface is not on this server" in said(open_page(surface=run.id))
+
+
+def test_a_process_that_goes_on_keeps_its_request_to_stop() -> None:
+    run = created(small())
+    lock = take(run.lock)
+    assert lock
+    surface_runs.stop(run)
+    surface_runs.start(run)
+    assert run.stop_mark.exists()
+    lock.close()
+
+
+def test_a_surface_that_ends_while_its_grace_runs_out_is_not_called_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = created(small())
+    exits: list[int] = []
+    monkeypatch.setattr(os, "_exit", exits.append)
+    monkeypatch.setattr(surface_runs, "STOP_GRACE_S", 0.0)
+    end, write = surface_runs._End(run), surface_runs._End.write
+
+    def finishes_first(self: surface_runs._End, outcome: str) -> bool:
+        assert write(self, "finished")
+        return write(self, outcome)
+
+    surface_runs.stop(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(surface_runs._End, "write", finishes_first)
+        surface_runs._stop_in_time(run, end)
+    assert not exits and json.loads(run.end_file.read_text())["outcome"] == "finished"
+    surface_runs._stop_in_time(run, surface_runs._End(run))
+    assert exits == [0] and json.loads(run.end_file.read_text())["outcome"] == "stopped"
+
+
+def test_a_system_without_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(run: SurfaceRun) -> str:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(surface_runs, "_measure", fails)
+    run = created(small())
+    assert surface_runs.run_process(run) == 1
+    assert surface_runs.progress(run).message == "The memory was not enough. Take fewer images."
+
+
+def test_a_surface_looks_a_few_times_a_second_whether_its_turn_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait of hours, of up to 9 processes at once, shall leave the cores to the one that measures."""
+    run = created(small())
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            surface_runs.stop(run)
+
+    with guard(surface_runs.surfaces_folder() / ".turn"), monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", sleep)
+        with surface_runs._turn(run) as has_come:
+            assert not has_come
+    assert waited == [surface_runs.POLL_S] * 3 and surface_runs.POLL_S >= 0.2
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.errors import user_message
 from explorer.files import npz, write_atomically
-from explorer.machine import give_way
+from explorer.machine import give_way, memory
 from explorer.machine.locks import guard, guard_unless, inherited, is_held, take
 from explorer.machine.memory import MALLOC_ENV
 from explorer.runs import ID, OWNER, data_folder
@@ -264,9 +264,11 @@ def start(run: SurfaceRun) -> None:
         if shutil.disk_usage(data_folder()).free < DISK_RESERVE:
             raise ValueError("the disk is full; free some space and start the surface again.")
         with _guard():
+            if is_held(run.lock):
+                return
             if sum(is_held(other.lock) for other in _all()) >= MOST_ALIVE:
                 raise ValueError(f"{MOST_ALIVE} surfaces wait already; try again when one has ended.")
-            run.stop_mark.unlink(missing_ok=True)
+            run.stop_mark.unlink(missing_ok=True)  # before the lock is seen, so that later requests to stop are kept
             lock = take(run.lock)
             if lock is None:
                 return
@@ -353,15 +355,15 @@ def run_process(run: SurfaceRun) -> int:
         print("explorer: this surface is being measured already, in another process.", file=sys.stderr)
         return 2
     give_way()  # before torch starts threads, which inherit it
-    ended = threading.Lock()
-    threading.Thread(target=_stop_in_time, args=(run, ended), daemon=True).start()
+    end = _End(run)
+    threading.Thread(target=_stop_in_time, args=(run, end), daemon=True).start()
     try:
         with _turn(run) as has_come:
             outcome = _measure(run) if has_come else "stopped"
-        _end(run, ended, outcome)
+        end.write(outcome)
     except Exception as error:
-        message = "The memory was not enough. Take fewer images." if _is_memory(error) else user_message(error)
-        _end(run, ended, "failed", message)
+        no_memory = memory.is_out_of_memory(error)
+        end.write("failed", "The memory was not enough. Take fewer images." if no_memory else user_message(error))
         return 1
     finally:
         lock.close()
@@ -447,35 +449,38 @@ def _keep_share(run: SurfaceRun, share: float) -> None:
     write_atomically(run.progress_file, json.dumps({"share": share}).encode())
 
 
-def _end(run: SurfaceRun, ended: threading.Lock, outcome: str, message: str = "") -> None:
-    """Writes how it ended, once; on a full disk nothing: the run is "interrupted" then."""
-    if ended.acquire(blocking=False):
-        with suppress(OSError):
-            write_atomically(run.end_file, json.dumps({"outcome": outcome, "message": message}).encode())
+class _End:
+    """How the run ended: of the thread that measures and the one that watches for a stop, the first writes it."""
+
+    def __init__(self, run: SurfaceRun) -> None:
+        self.run, self.is_written, self._turn = run, False, threading.Lock()
+
+    def write(self, outcome: str, message: str = "") -> bool:
+        """Whether this call wrote it, on a full disk nothing: the run is "interrupted" then. Waits for another call."""
+        with self._turn:
+            if self.is_written:
+                return False
+            self.is_written = True
+            with suppress(OSError):
+                write_atomically(self.run.end_file, json.dumps({"outcome": outcome, "message": message}).encode())
+            return True
 
 
-def _stop_in_time(run: SurfaceRun, ended: threading.Lock) -> None:
+def _stop_in_time(run: SurfaceRun, end: _End) -> None:
     """Ends the process where a part outlasts the grace of a stop; what was kept last stays."""
     while not run.stop_mark.exists():
         time.sleep(POLL_S)
-        if ended.locked():
+        if end.is_written:
             return
     time.sleep(STOP_GRACE_S)
-    if not ended.locked():
-        _end(run, ended, "stopped")
+    if end.write("stopped"):
         os._exit(0)
-
-
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(
-        words in str(error) for words in ("not enough memory", "can't allocate memory", "bad_alloc", "out of memory")
-    )
 
 
 @contextmanager
 def _turn(run: SurfaceRun) -> Iterator[bool]:
     """True once no other surface of this server is measured; False where the run is stopped first."""
-    with guard_unless(surfaces_folder() / ".turn", run.stop_mark.exists) as has_come:
+    with guard_unless(surfaces_folder() / ".turn", run.stop_mark.exists, POLL_S) as has_come:
         yield has_come and not run.stop_mark.exists()
 
 

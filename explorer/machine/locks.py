@@ -64,8 +64,9 @@ def guard(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def guard_unless(path: Path, gives_up: Callable[[], bool]) -> Iterator[bool]:
-    """As `guard`: True in its turn, False where `gives_up` says so before that comes."""
+def guard_unless(path: Path, gives_up: Callable[[], bool], poll_s: float) -> Iterator[bool]:
+    """As `guard`: True in its turn, False where `gives_up` says so before that comes. `poll_s` are the seconds between
+    two looks."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, blocking=False)
@@ -73,7 +74,7 @@ def guard_unless(path: Path, gives_up: Callable[[], bool]) -> Iterator[bool]:
         try:
             lock.acquire()
         except Timeout:
-            time.sleep(GUARD_POLL_S)
+            time.sleep(poll_s)
             continue
         try:
             yield True

@@ -22,9 +22,11 @@ try:
 except ImportError:  # Windows, where the portable path is taken
     resource = None  # type: ignore[assignment]
 
-LEAST_FREE = 2**29
+LEAST_FREE = 2**29  # bytes
 WATCH_S = 0.05
 """Between two looks at the memory of a process that is watched."""
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "bad_alloc")
+"""Parts of the messages of torch, of a GPU's driver, of C++ and of the system."""
 
 
 def _malloc_environment() -> Mapping[str, str]:
@@ -65,6 +67,11 @@ def free_memory() -> int:
             limits, uses = ((group / name).read_text(encoding="utf-8") for name in (limit, used))
             free = min(free, int(limits) - int(uses) + droppable)
     return max(free, LEAST_FREE)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a request for memory has failed, in Python, in torch or in the system."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 # --- the memory of this process --------------------------------------------------------------------------------------

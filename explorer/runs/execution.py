@@ -19,7 +19,6 @@ from explorer.runs.queue import POLL_S, write_end
 WATCHED_SHARE = 0.9
 """Of the free memory, where it can only be watched: a run takes some more before it is seen."""
 _LOG = "the run's log"
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "bad_alloc")
 
 
 def execute(run: Run) -> RunOutcome:
@@ -87,7 +86,7 @@ def _message(run: Run, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         kept = "The last saved state is kept" if saved else "Nothing was saved yet"
         return f"The disk is full. {kept}; free some space, for example by deleting runs, and resume."
-    if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+    if memory.is_out_of_memory(error):
         batch = run.request().config.get("batch_size", 2)
         smaller = f"a batch size of {batch // 2} or less, or with " if batch >= 4 else ""
         return f"It ran out of memory with {batch} images a step. Start it again with {smaller}a smaller network."
