@@ -5,10 +5,12 @@ Runs are trained in this process, except where processes are the subject: there 
 One file: every case needs the small study, its folder and the engine that trains in this process.
 """
 
+import errno
 import json
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,11 +31,12 @@ from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.cli.main import main
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.machine.locks import Lock, take
+from explorer.machine.processes import start
 from explorer.presets import cifar
 from explorer.runs import Request, Run, queue
-from explorer.studies import Axis, EngineError, Study, StudyFolder, driver
+from explorer.studies import Axis, EngineError, Study, StudyFolder, driver, local
 from explorer.studies.cost import Cost, cost
-from explorer.studies.local import LocalEngine, best_places, default_places
+from explorer.studies.local import LocalEngine, best_places, default_places, measure_places
 from explorer.studies.ready_made import READY_MADE, ready_made
 from explorer.studies.study import words
 from explorer.training import Speed, TrainingConfig, fit_together, forecast
@@ -283,6 +287,38 @@ def test_the_best_number_of_places_is_the_last_that_pays():
     assert best_places({1: 10.0, 2: 19.0, 4: 20.0}) == 2
     assert best_places({1: 10.0, 2: 10.5}) == 1
     assert default_places() >= 1 and default_places("cuda") == 1
+
+
+def test_places_are_measured_as_runs_train_and_one_that_hangs_or_cannot_start_is_ended(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program = place / "python"
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(local, "MALLOC_ENV", {"OF_A_RUN": "2"})
+
+    def install(code: str) -> None:
+        program.write_text(f"#!/bin/sh\n{code}\n")
+        program.chmod(0o700)
+
+    install("""echo '{"speed": {"step": '"$OF_A_RUN"', "layer": 0, "mac": 0}}'""")
+    assert measure_places(2) == (2, {1: 0.5, 2: 1.0})
+    install("sleep 1000")
+    monkeypatch.setattr(local, "TIMEOUT_S", 0.2)
+    with pytest.raises(ValueError, match="could not be measured; give their number"):
+        local._steps_a_second(2)
+    started: list[Any] = []
+
+    def start_one(*command: Any, **rest: Any) -> Any:
+        if started:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        started.append(start(*command, **rest))
+        return started[0]
+
+    monkeypatch.setattr(local, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(local, "start", start_one)
+    with pytest.raises(ValueError, match="could not be measured; give their number"):
+        local._steps_a_second(2)
+    assert started[0].returncode is not None and not psutil.Process().children(recursive=True)
 
 
 # --- the queue -------------------------------------------------------------------------------------------------------

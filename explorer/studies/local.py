@@ -1,16 +1,19 @@
 """`LocalEngine`: the runs of a study in the queue of this machine, some at once."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from explorer import runs
 from explorer.machine import cores
-from explorer.machine.memory import free_memory
+from explorer.machine.memory import MALLOC_ENV, free_memory
+from explorer.machine.processes import end_all, start
 from explorer.runs import Run
 
 POLL_S = 0.2
@@ -18,6 +21,7 @@ CORES_A_PLACE = 2  # twins take one thread each
 MEMORY_A_PLACE = 3 * 2**29  # bytes; a run of small networks takes about 0.7 GB, most of it torch itself
 WORTH = 1.1  # a further place has to raise the total speed by a tenth
 MOST_PLACES = 64
+TIMEOUT_S = 300.0  # of one measurement of the speed
 
 
 class LocalEngine:
@@ -98,16 +102,19 @@ def best_places(measured: Mapping[int, float]) -> int:
 def _steps_a_second(count: int) -> float:
     """Steps a second of so many processes together, each of which measures the speed of this machine."""
     command = [sys.executable, "-m", "explorer", "speed", "--json"]
-    processes = [
-        subprocess.Popen(
-            command, cwd=Path(__file__).resolve().parents[2], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        for _ in range(count)
-    ]
-    answers = [process.communicate()[0] for process in processes]
+    folder, pipe, none = Path(__file__).resolve().parents[2], subprocess.PIPE, subprocess.DEVNULL
+    until = time.monotonic() + TIMEOUT_S
+    processes = []
     try:
+        with ExitStack() as held:
+            for _ in range(count):
+                environment = {**MALLOC_ENV, **os.environ}
+                process = start(command, environment, cwd=folder, stdin=none, stdout=pipe, stderr=none)
+                processes.append(held.enter_context(process))
+                held.callback(end_all, process)
+            answers = [process.communicate(timeout=until - time.monotonic())[0] for process in processes]
         speeds = [json.loads(answer)["speed"] for answer in answers]
         # A step of 32 pictures through 10 million multiply-accumulates and 30 layers: a ResNet-20 at 32 pixels is more.
         return sum(1 / (speed["step"] + 30 * speed["layer"] + 32 * 1e7 * speed["mac"]) for speed in speeds)
-    except (ValueError, TypeError, KeyError, ZeroDivisionError):
+    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError, subprocess.SubprocessError):
         raise ValueError("the places of this machine could not be measured; give their number.") from None
