@@ -227,7 +227,7 @@ def _fetch(file: PublishedFile, private: Path, stop: Event) -> None:
         if not file.is_intact(private):
             digest = file.digest_of(path)
             if not is_cut_off:
-                path.unlink()  # nothing to continue: the next attempt begins anew
+                disk.remove(path)  # nothing to continue: the next attempt begins anew
             raise DownloadFailure("checksum", f"{file.algorithm} {digest}, expected {file.digest}")
     except HTTPError as error:
         error.close()

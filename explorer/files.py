@@ -5,6 +5,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         disk.readable_by_all(temporary)
         disk.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):  # the error that is told is that of the writing
+            disk.remove(Path(temporary))
         raise
 
 

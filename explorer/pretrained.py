@@ -14,6 +14,7 @@ from explorer.architectures.spec import Shortcut
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import Dataset, Split
 from explorer.files import write_atomically
+from explorer.machine import disk
 from explorer.numbers import finite
 from explorer.presets import cifar
 from explorer.training import (
@@ -85,7 +86,7 @@ def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
             epoch = progress.epoch
         yield progress
     (record,) = progress.records
-    kept.unlink(missing_ok=True)
+    disk.remove(kept)
     _ship(recipe, checkpoint_of(network, dataset, record), dataset, folder)
 
 

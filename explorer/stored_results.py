@@ -22,6 +22,7 @@ import numpy as np
 
 from explorer import checkpoints
 from explorer.files import npz, write_atomically
+from explorer.machine import disk
 from explorer.runs import data_folder
 
 T = TypeVar("T")
@@ -97,7 +98,8 @@ def _trim(most: int) -> None:
     for _, size, path in sorted(found):
         if total <= most:
             return
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # it goes another time
+            disk.remove(path)
         total -= size
 
 

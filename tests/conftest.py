@@ -1,5 +1,6 @@
 """What every test gets: one torch thread, a data folder of its own and Streamlit caches without another test's data."""
 
+import errno
 import functools
 import gc
 import inspect
@@ -236,6 +237,21 @@ def portable_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test runs on the path of this system and on the portable one."""
     monkeypatch.setenv(PORTABLE_ENV, str(int(request.param == "portable")))
+
+
+@pytest.fixture
+def scanned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """No file can be removed, as on Windows while another program reads it, such as a virus scanner. The list gets
+    those that should be."""
+    asked: list[Path] = []
+
+    def refused(path: Path, **_: object) -> None:
+        asked.append(path)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("explorer.machine.disk.PAUSES_S", ())
+    monkeypatch.setattr(Path, "unlink", refused)
+    return asked
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ NAMES = """
     kill killpg fork forkpty nice setpriority getpriority setsid getsid getpgid setpgid getuid geteuid getgid getppid
     umask chown fchmod lchown pread pwrite ftruncate posix_spawn mkfifo mknod symlink link readlink statvfs sysconf
     getloadavg sched_getaffinity sched_setaffinity chmod wait waitpid dup2_inheritable set_inheritable replace rename
-    startfile
+    remove startfile
 """.split()
-METHODS = {"symlink_to", "hardlink_to", "chmod", "lchmod"}
+METHODS = {"symlink_to", "hardlink_to", "chmod", "lchmod", "rename", "unlink"}
 KEYWORDS = {"pass_fds", "preexec_fn", "start_new_session", "process_group", "creationflags", "startupinfo", "dir_fd"}
 TEXTS = ("/proc/", "/sys/", "/dev/", "/tmp", "/etc/", "/usr/")
 # Files whose reason stands beside the use.
@@ -31,6 +31,8 @@ EXCEPTIONS = {
     "driving/chromium.py": {"os.geteuid"},
     # nginx and Caddy of Debian's packages, for the tests; the image of a container, which is Linux.
     "driving/proxies.py": {"os.geteuid", "/etc/", "/usr/"},
+    # A function of ours, for the title of a model.
+    "explorer/ui/pages/models.py": {"user_models.rename"},
     # The names of calls that a file of weights must never make.
     "explorer/weights_import/sandbox.py": set(),
 }
@@ -49,7 +51,7 @@ def sources() -> list[Path]:
     return [path for path in all_sources() if (ROOT / "explorer" / "machine") not in path.parents]
 
 
-WORTH_A_LOOK = re.compile("|".join([r"\b(os|sys)\b", *MODULES, *KEYWORDS, *METHODS, *TEXTS]))
+WORTH_A_LOOK = re.compile("|".join([r"\b(os|sys)\b", r"\.replace\(", *MODULES, *KEYWORDS, *METHODS, *TEXTS]))
 
 
 def of_one_system(source: str) -> list[str]:
@@ -78,6 +80,9 @@ def of_one_system(source: str) -> list[str]:
             of_os = node.attr in NAMES or node.attr.startswith(("O_", "sched_", "spawn")) or node.attr == "name"
             if (module == "os" and of_os) or (module, node.attr) == ("sys", "platform") or node.attr in METHODS:
                 found.append(f"{module}.{node.attr}")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
+            if len(node.args) == 1 and not node.keywords:  # of a path: those of texts and values have more
+                found.append("path.replace")
         elif isinstance(node, ast.keyword) and node.arg in KEYWORDS:
             found.append(node.arg)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
@@ -111,6 +116,10 @@ def test_only_this_room_knows_the_system():
         "path.symlink_to(other)",
         "if sys.platform == 'win32': pass",
         "os.replace(a, b)",
+        "path.rename(other)",
+        "path.replace(other)",
+        "path.unlink(missing_ok=True)",
+        "os.remove(path)",
     ],
 )
 def test_what_is_of_one_system_is_found(source: str):
@@ -118,7 +127,8 @@ def test_what_is_of_one_system_is_found(source: str):
 
 
 def test_what_every_system_has_is_not():
-    source = '"""/proc/self"""\nimport os\nos.environ, os.path.join(a, b), os.devnull\ntext.replace(a, b)'
+    source = '"""/proc/self"""\nimport os\nos.environ, os.path.join(a, b), os.devnull\n'
+    source += "text.replace(a, b)\nmoment.replace(hour=1)\nos.path.exists(a)"
     assert not of_one_system(source)
 
 

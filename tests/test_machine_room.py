@@ -1,7 +1,8 @@
 """Laws of the room that knows the operating system, on both of its paths.
 
 Linux tests the portable path here as far as that goes: the libraries behind it do on Windows what they do here by other
-calls of the system, and nothing here has run on Windows.
+calls of the system, and nothing here has run on Windows. One file, as the room is one: its laws share the processes that
+hold a lock and the patience with them.
 """
 
 import errno
@@ -258,6 +259,19 @@ def test_a_process_ends_with_the_one_that_started_it_and_lets_its_lock_go(tmp_pa
 
 def has_ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_group_that_may_not_be_killed_has_ended(monkeypatch: pytest.MonkeyPatch):
+    """macOS says so of a group whose processes have all ended and were not awaited."""
+
+    def refused(*_: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "killpg", refused)
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""], **processes.detached())
+    eventually(lambda: has_ended(process.pid))
+    processes.end_all(process)
+    assert process.returncode == 0
 
 
 @pytest.mark.usefixtures("portable_path")

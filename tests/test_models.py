@@ -139,6 +139,12 @@ def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> 
     assert "uploads" not in stranger.session_state
 
 
+def test_an_uploaded_file_that_cannot_be_removed_yet_is_read_all_the_same(content: bytes, scanned: list[Path]) -> None:
+    app = open_models()
+    give(app, content)
+    assert not app.error and app.radio and scanned
+
+
 def test_a_file_with_any_ending_whose_one_output_asks_for_two_names() -> None:
     """A tutorial's CNN for grey images."""
     with torch.random.fork_rng():

@@ -1,5 +1,6 @@
 """What a run's files say, by numbers worked out by hand; and that no text becomes a path, nor a stranger an owner."""
 
+import errno
 import json
 import os
 import secrets
@@ -110,6 +111,21 @@ def test_a_new_attempt_takes_back_how_the_last_one_ended(place: Path):
     assert ended.end and ended.phase
     queued = log_of(path, ("queued", {}))
     assert queued.end is None and queued.phase is None and queued.queued
+
+
+def test_half_written_files_that_cannot_be_removed_yet_stop_no_run(scanned: list[Path], monkeypatch: Any):
+    run = lone()
+    (run.folder / ".state.x").touch()
+    run.clear_temporaries()
+    assert len(scanned) == 1
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):  # and not that the half written file cannot be removed
+        run.write_title("a")
+    assert len(scanned) == 2
 
 
 def test_infinities_become_none_and_a_full_disk_an_error(place: Path):

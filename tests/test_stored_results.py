@@ -161,6 +161,13 @@ def test_the_results_that_were_used_longest_ago_go(monkeypatch: pytest.MonkeyPat
     assert sum(path.stat().st_size for path in stored_results.folder().iterdir()) <= 3 * size + 100
 
 
+def test_a_result_that_cannot_be_removed_does_not_keep_the_others(scanned: list[Path]) -> None:
+    for number in (1, 2):
+        stored_results.store(key(n=number), {"a": np.zeros(1)})
+    stored_results._trim(0)
+    assert len(scanned) == 2
+
+
 def test_one_result_that_is_too_large_for_the_disk_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_results, "MOST_BYTES", 100)
     assert stored_results.load(put(0)) is None and not list(stored_results.folder().iterdir())

@@ -904,6 +904,10 @@ def test_a_study_in_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str
     status, out, _ = said(str(file), "--cost", "--json")
     assert status == 0 and json.loads(out)["runs"] == 2 and json.loads(out)["refused"] == ""
     assert json.loads(said(str(file), "--print")[1]) == made.study().to_dict()
+    for encoding in ("utf-16", "utf-8-sig"):  # as `>` of Windows PowerShell 5.1 and Notepad write it
+        encoded = tmp_path / "encoded.json"
+        encoded.write_text(file.read_text(), encoding=encoding)
+        assert json.loads(said(str(encoded), "--print")[1]) == made.study().to_dict()
 
     status, out, err = said(str(file), "--json", "--places", "1")
     document = json.loads(out)

@@ -104,6 +104,19 @@ def test_a_snapshot_is_the_network_of_a_training_that_was_stopped_there() -> Non
     assert not are_equal(early, late)
 
 
+def test_a_network_of_a_snapshot_reads_its_file_no_more() -> None:
+    """Windows keeps every file that some tensor still reads from, so it could not be removed."""
+    run = new_run(2)
+    train(run)
+    network = snapshot(run, NAMES[0], LAST)
+    counted = {name: int(each) for name, each in network.state_dict().items() if not each.is_floating_point()}
+    assert counted and set(counted.values()) == {LAST}
+    path = run.weights / f"{LAST}.safetensors"
+    with path.open("r+b") as file:  # the same file with other bytes: a mapping of it would show them
+        file.write(bytes(path.stat().st_size))
+    assert {name: int(network.state_dict()[name]) for name in counted} == counted
+
+
 def test_a_run_that_is_stopped_and_resumed_keeps_the_same_files(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parted = new_run(9), new_run(9, letter="2")
     train(whole)

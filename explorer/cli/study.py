@@ -120,7 +120,7 @@ def _study(text: str) -> Study:
             raise ValueError(f"there is no file `{text}`; `study --list` lists the ready-made studies.")
         return ready_made(text)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(file.read_bytes())  # in UTF-16 too, which PowerShell's `>` writes
     except (ValueError, RecursionError, OSError):
         raise ValueError(f"`{text}` is no JSON document; `study NAME --print` prints one.") from None
     return Study.from_dict(values)

@@ -10,6 +10,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import notes_block, percent, table
 from explorer.files import write_atomically
+from explorer.machine import disk
 from explorer.onnx_export import to_onnx, verify
 from explorer.training import use_threads
 from explorer.weights_import import (
@@ -204,7 +205,7 @@ def _exported(checkpoint: Checkpoint, out: Path) -> CommandResult:
     try:
         who, deviation = verify(out, checkpoint)
     except ValueError:
-        out.unlink()
+        disk.remove(out)
         raise
     words = f"{who} gives the same logits for one image, within {deviation:.0e} of the largest"
     document = {"file": str(out), "network": checkpoint.spec.name, "verified_by": who, "deviation": deviation}

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.errors import user_message
 from explorer.files import npz, write_atomically
-from explorer.machine import give_way, memory
+from explorer.machine import disk, give_way, memory
 from explorer.machine.locks import guard, guard_unless, inherited, is_held, take
 from explorer.machine.memory import MALLOC_ENV
 from explorer.runs import ID, OWNER, data_folder
@@ -268,13 +268,13 @@ def start(run: SurfaceRun) -> None:
                 return
             if sum(is_held(other.lock) for other in _all()) >= MOST_ALIVE:
                 raise ValueError(f"{MOST_ALIVE} surfaces wait already; try again when one has ended.")
-            run.stop_mark.unlink(missing_ok=True)  # before the lock is seen, so that later requests to stop are kept
+            disk.remove(run.stop_mark)  # before the lock is seen, so that later requests to stop are kept
             lock = take(run.lock)
             if lock is None:
                 return
             try:
-                run.end_file.unlink(missing_ok=True)
-                run.progress_file.unlink(missing_ok=True)
+                disk.remove(run.end_file)
+                disk.remove(run.progress_file)
                 with run.folder.joinpath("log.txt").open("ab") as output:
                     process = lock.start(
                         [sys.executable, "-m", "explorer", "surface", str(run.folder)],
@@ -376,9 +376,9 @@ def _measure(run: SurfaceRun) -> str:
     if left and not _measure_rest(run, left):
         return "stopped"
     for number in range(len(run.networks())):
-        run.network_file(number).unlink(missing_ok=True)  # a finished run needs none of them
+        disk.remove(run.network_file(number))  # a finished run needs none of them
     for images in run.folder.glob("images-*.npz"):
-        images.unlink(missing_ok=True)
+        disk.remove(images)
     return "finished"
 
 

@@ -118,7 +118,8 @@ def end_all(process: "subprocess.Popen[bytes]", seen: Iterable[Any] = ()) -> Non
     """Kills a detached process and its children, and awaits it. `seen` are processes of psutil that were found below it
     before: on the portable path, the children of a process that has ended are found no more."""
     if sys.platform != "win32" and not is_portable():
-        with suppress(ProcessLookupError):
+        # On macOS a group whose processes have all ended and were not awaited may not be killed.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
         for each in {*seen, *(family(process.pid) if process.poll() is None else ())}:

@@ -163,14 +163,15 @@ class Run:
     def clear_temporaries(self) -> None:
         """Removes files that a killed process left half written."""
         for path in (*self.folder.glob(".*"), *self.weights.glob(".*")):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it goes another time
+                disk.remove(path)
 
     def remove(self) -> None:
         """Removes the run, its request last: after a kill meanwhile the run is still found and can be removed again."""
         for path in self.folder.glob("*"):
             if path.name != "request.json":
                 with suppress(OSError):
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else disk.remove(path)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -139,7 +139,7 @@ def stop(run: Run) -> None:
     except FileNotFoundError:
         pass  # the run was deleted
     except OSError:  # the disk is full
-        run.reserve.unlink(missing_ok=True)
+        disk.remove(run.reserve)
         run.stop_mark.touch()
 
 
@@ -181,7 +181,7 @@ def sweep_stored_data(older_than: float = 86_400.0) -> None:
         for path in folder.iterdir():
             with suppress(OSError):
                 if path.name not in used and time.time() - path.stat().st_mtime > older_than:
-                    path.unlink()
+                    disk.remove(path)
 
 
 def _named_by_studies() -> set[str]:
@@ -228,7 +228,7 @@ def wait_for_turn(run: Run) -> bool:
 
 def write_end(run: Run, outcome: RunOutcome, message: str = "", **values: Any) -> None:
     """Writes how the run ended, on a full disk into the reserve. Raises OSError where even that is taken."""
-    run.reserve.unlink(missing_ok=True)
+    disk.remove(run.reserve)
     for wait in (0.05, 0.1, 0.2, 0.4, None):  # some file systems free deleted space a moment later
         try:
             with closing(LogWriter(run.metrics)) as log:
@@ -356,7 +356,7 @@ def take_lock(run: Run) -> None:
 
 def _enqueue(run: Run, request: Request) -> Lock:
     """Takes the lock of a run that no process holds, and a place in the queue, and returns the lock."""
-    run.stop_mark.unlink(missing_ok=True)  # before the run becomes visible, so that later requests to stop are kept
+    disk.remove(run.stop_mark)  # before the run becomes visible, so that later requests to stop are kept
     lock = take(run.lock)
     if lock is None:
         raise ValueError("the run is still going on; stop it first.")
@@ -370,7 +370,7 @@ def _enqueue(run: Run, request: Request) -> Lock:
         with closing(LogWriter(run.metrics)) as log:
             log.write("queued", time=time.time())
     except BaseException:
-        run.reserve.unlink(missing_ok=True)
+        disk.remove(run.reserve)
         lock.close()
         raise
     return lock

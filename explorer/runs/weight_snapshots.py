@@ -284,7 +284,8 @@ def load(folder: Path, name: str, step: int) -> Network:
             wanted = torch.bfloat16 if expected[key].is_floating_point() else expected[key].dtype
             if tensor.shape != expected[key].shape or tensor.dtype != wanted or not tensor.isfinite().all():
                 raise CheckpointError(damaged)
-            state[key] = tensor.to(expected[key].dtype)
+            # A copy of every tensor: Windows keeps a file that one of them still reads from.
+            state[key] = tensor.to(expected[key].dtype, copy=True)
         network.load_state_dict(state, assign=True)
     except CheckpointError:
         raise

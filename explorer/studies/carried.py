@@ -5,6 +5,7 @@ from typing import Any
 
 from explorer import runs
 from explorer.files import write_atomically
+from explorer.machine import disk
 from explorer.runs import FILE, Request, Run
 
 GROWING = ("metrics.jsonl", "log.txt")
@@ -68,4 +69,4 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
     if state is not None:  # last: events before it are not sent again
         write_atomically(run.state, state)
     if "state" in changes["gone"]:
-        run.state.unlink(missing_ok=True)
+        disk.remove(run.state)

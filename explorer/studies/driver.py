@@ -18,6 +18,7 @@ from typing import Literal
 from explorer import runs
 from explorer.files import write_atomically
 from explorer.labels import ENGINES, listed
+from explorer.machine import disk
 from explorer.machine.locks import guard, inherited, take
 from explorer.runs import Run, data_folder
 from explorer.runs.queue import write_end
@@ -77,7 +78,7 @@ def drive(place: StudyFolder, engine: Engine) -> Generator[TrialEnd, None, None]
                         raise ValueError("this study goes on already, in another process.")
                     held.callback(lock.close)
                     _clear_marks(place)
-                    place.end_file.unlink(missing_ok=True)
+                    disk.remove(place.end_file)
             yield from _Drive(place, engine, held.close).trials()
         finally:
             with suppress(EngineError):
@@ -224,7 +225,7 @@ def start(place: StudyFolder) -> None:
             if lock is None:
                 return
             try:
-                place.end_file.unlink(missing_ok=True)
+                disk.remove(place.end_file)
                 with place.log_text.open("ab") as output:
                     process = lock.start(
                         [sys.executable, "-m", "explorer", "study", str(place.folder)],
@@ -297,7 +298,7 @@ def delete(place: StudyFolder) -> None:
         for run in own:
             runs.delete(run)
         shutil.rmtree(place.folder)
-    _guard_file(place).unlink(missing_ok=True)
+    disk.remove(_guard_file(place))
 
 
 def _is_own(kept: KeptTrial) -> bool:
@@ -331,8 +332,8 @@ def _guard_file(place: StudyFolder) -> Path:
 
 
 def _clear_marks(place: StudyFolder) -> None:
-    place.pause_mark.unlink(missing_ok=True)
-    place.stop_mark.unlink(missing_ok=True)
+    disk.remove(place.pause_mark)
+    disk.remove(place.stop_mark)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 from explorer import runs
 from explorer.files import write_atomically
+from explorer.machine import disk
 from explorer.machine.locks import Lock
 from explorer.machine.system import is_portable
 from explorer.runs import Request, Run
@@ -137,7 +138,7 @@ class RayEngine:
         job = _Job(run, request)
         with answering():
             self._check_fits(job)
-            run.stop_mark.unlink(missing_ok=True)
+            disk.remove(run.stop_mark)
             try:
                 self._submit(job)
             except BaseException:
@@ -284,7 +285,7 @@ class RayEngine:
                 try:
                     apply(job.run, changes)
                 except OSError as error:
-                    job.run.reserve.unlink(missing_ok=True)
+                    disk.remove(job.run.reserve)
                     failed[job.run.id] = f"Its results cannot be kept here ({error.strerror}). Free some space, resume."
         return failed
 
@@ -363,7 +364,7 @@ def _wait_for_lock(run: Run) -> None:
 def _let_go(job: _Job) -> None:
     """Leaves the run to others."""
     for path in (job.run.folder / "attempt", *([job.run.reserve] if job.lock is not None else [])):
-        path.unlink(missing_ok=True)
+        disk.remove(path)
     if job.lock is not None:
         job.lock.close()
         job.lock = None

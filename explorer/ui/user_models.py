@@ -14,6 +14,7 @@ import streamlit as st
 from explorer import checkpoints, runs, weights_import
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.files import write_atomically
+from explorer.machine import disk
 from explorer.runs import Run
 from explorer.ui import client
 from explorer.ui.services import model_store
@@ -91,7 +92,8 @@ def inspect_upload(data: bytes, name: str) -> Report:
             with _inspection_slot:
                 return weights_import.read(path, name)
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what was read is right all the same, and the folder goes with the session
+                disk.remove(path)
 
 
 def save_upload(
@@ -121,7 +123,8 @@ def _write_upload(checkpoint: Checkpoint, title: str, instead_of: StoredModel | 
             more -= instead_of.path.stat().st_size if instead_of else 0
             model_store.check_quota(client.owner(), session_folder(), more)
             digest = checkpoints.save(checkpoint, path)[:16]
-            model = StoredModel(path.rename(session_folder() / f"{digest}.safetensors"))
+            model = StoredModel(session_folder() / f"{digest}.safetensors")
+            disk.replace(path, model.path)  # the same weights may be there already
             model.write_info(ModelInfo(client.owner(), title))
     return f"mine-{digest}"
 

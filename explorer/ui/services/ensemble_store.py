@@ -11,6 +11,7 @@ from typing import Any
 from explorer import runs
 from explorer.experiments.ensembles import Ensemble
 from explorer.files import write_atomically
+from explorer.machine import disk
 
 ID = re.compile(r"[0-9a-f]{32}")  # 128 random bits: anyone with the id may look at the ensemble
 MOST = 50  # of one owner
@@ -70,4 +71,4 @@ def delete(owner: str, name: str) -> None:
     """Removes that ensemble of the owner. Raises OSError where it cannot be removed."""
     found = find(name)
     if found is not None and found.owner == owner:
-        (folder() / f"{name}.json").unlink(missing_ok=True)
+        disk.remove(folder() / f"{name}.json")

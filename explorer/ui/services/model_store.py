@@ -107,7 +107,7 @@ def remove_expired() -> None:
     for path in shared_folder().glob("*"):
         with suppress(OSError):
             if path.stat().st_mtime < oldest_shared:
-                path.unlink()
+                disk.remove(path)
 
 
 def check_quota(owner: str, folder: Path, more: int) -> None:
