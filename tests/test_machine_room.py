@@ -1,8 +1,9 @@
 """Laws of the room that knows the operating system, on both of its paths.
 
 Linux tests the portable path here as far as that goes: the libraries behind it do on Windows what they do here by other
-calls of the system, and nothing here has run on Windows. One file, as the room is one: its laws share the processes that
-hold a lock and the patience with them.
+calls of the system, and nothing here has run on Windows.
+
+One file: its laws share the processes that hold a lock, and the patience with them.
 """
 
 import errno
