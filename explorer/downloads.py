@@ -35,7 +35,6 @@ READ_TIMEOUT_S = 30.0
 _PREFIX = ".explorer-download-"  # of folders that we may remove, in folders that other programs use too
 _ABANDONED_AFTER_S = 3600.0  # without a write; a running download writes more often, or ends
 _BLOCK = 2**18
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 _log = logging.getLogger(__name__)
@@ -140,7 +139,7 @@ def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgr
     present = sum((folder / file.path).stat().st_size for file in request.remote if file not in missing)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
-    if request.disk_bytes - present > shutil.disk_usage(folder).free:
+    if request.disk_bytes - present > disk.free(folder):
         raise DownloadFailure("full", "not tried: too little space")
     private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder.resolve()))
     fetched: Future[None] = Future()
@@ -238,7 +237,7 @@ def _fetch(file: PublishedFile, private: Path, stop: Event) -> None:
 
 def _kind(error: Exception, otherwise: str) -> str:
     number = getattr(error, "errno", None)
-    return "full" if number in _NO_SPACE else "unwritable" if number in _NO_PERMISSION else otherwise
+    return "full" if number in disk.NO_SPACE else "unwritable" if number in _NO_PERMISSION else otherwise
 
 
 def _unpack(archive: Path, files: tuple[PublishedFile, ...], folder: Path, stop: Event) -> None:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the contents of files that users download."""
+"""Files that are written whole or not at all, their places and sizes, and the contents of files that users download."""
 
 import csv
 import io
@@ -7,11 +7,26 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from explorer.machine import disk
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a text that starts so for a formula
+
+
+class FileIn:
+    """The path of the file or folder of that name in the `folder` of a run, a study or a surface."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: "_HasFolder", kind: type) -> Path:
+        return owner.folder / self.name
+
+
+class _HasFolder(Protocol):
+    @property
+    def folder(self) -> Path: ...
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -28,6 +43,25 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(OSError):  # the error that is told is that of the writing
             disk.remove(Path(temporary))
         raise
+
+
+def bytes_of(paths: Iterable[Path]) -> int:
+    """Bytes of these files together; one that was deleted meanwhile has none."""
+    total = 0
+    for path in paths:
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def room_left(folder: Path, reserve: int, quota: int, used: int | None, things: str) -> tuple[int, str]:
+    """Bytes that an owner may still write into the folder, and words on where they are: "left of the 500 MB for your
+    runs' snapshots", where `things` are the last three words. The disk keeps `reserve` bytes. An owner whose `used`
+    bytes are None has no quota."""
+    room, where = disk.free(folder) - reserve, "free on the disk"
+    if used is not None and quota - used < room:
+        room, where = quota - used, f"left of the {quota / 1e6:,.0f} MB for {things}"
+    return max(0, room), where
 
 
 def npz(arrays: Mapping[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.machine.locks import take
+from explorer.machine.locks import take, write
 from explorer.presets import cifar
 from explorer.runs import Request, Run
 from explorer.runs.directory import file_stem
@@ -39,7 +39,7 @@ def taken_queue(data: Path) -> Iterator[None]:
     first.folder.joinpath("request.json").touch()
     lock = take(first.lock)
     assert lock
-    lock.write(json.dumps({"ticket": 0, "device": choose_device().type}).encode())
+    write(first.lock, json.dumps({"ticket": 0, "device": choose_device().type}).encode())
     yield
     for path in data.glob("runs/*/request.json"):
         if path.parent != first.folder:

@@ -34,7 +34,7 @@ PATIENCE_S = 60.0
 HOLDS = """
 import os, subprocess, sys, time
 from pathlib import Path
-from explorer.machine.locks import guard, inherited, take
+from explorer.machine.locks import guard, inherited, start, take
 code, what, path, seconds = sys.argv[1], sys.argv[2], Path(sys.argv[3]), float(sys.argv[4])
 if what == "inherit":
     time.sleep(seconds)
@@ -49,7 +49,7 @@ else:
     print("held" if lock else "no", flush=True)
     if what == "pass on":
         command = [sys.executable, "-c", code, code, "inherit", str(path), str(seconds)]
-        child = lock.start(command, "TESTED_LOCK", os.environ)
+        child = start(lock, command, "TESTED_LOCK", os.environ)
         lock.close()
         print(child.pid, flush=True)
     if what == "pass on and die":
@@ -100,8 +100,8 @@ def test_a_lock_is_held_until_its_holder_is_killed(tmp_path: Path, started: Any)
     assert not is_held(path), "nobody tidies up after a killed process"
     lock = take(path)
     assert lock and is_held(path) and take(path) is None
-    lock.write(b"a longer content")
-    lock.write(b"content")
+    locks.write(path, b"a longer content")
+    locks.write(path, b"content")
     assert path.read_bytes() == b"content"
     lock.close()
     assert not is_held(path) and path.read_bytes() == b"content"
@@ -229,7 +229,7 @@ def test_a_full_disk_gives_no_lock_and_leaves_the_old_one(tmp_path: Path, portab
     assert lock
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
         patch.setattr(disk, "replace", full)
-        lock.start([sys.executable, "-c", "import time; time.sleep(1e6)"], "TESTED_LOCK", os.environ)
+        locks.start(lock, [sys.executable, "-c", "import time; time.sleep(1e6)"], "TESTED_LOCK", os.environ)
     assert is_held(path) and not psutil.Process().children()
     assert {each.name for each in tmp_path.iterdir()} == {"lock", "lock-holder"}
     lock.close()
@@ -243,9 +243,9 @@ def test_a_process_ends_with_the_one_that_started_it_and_lets_its_lock_go(tmp_pa
     path = tmp_path / "lock"
     endless = "from explorer.machine.processes import end_with_parent as e; e(); print(1, flush=True); "
     endless += "import time; time.sleep(1e6)"
-    code = "import os, sys; from pathlib import Path; from explorer.machine.locks import take; "
+    code = "import os, sys; from pathlib import Path; from explorer.machine.locks import start, take; "
     code += "lock = take(Path(sys.argv[2])); command = [sys.executable, '-c', sys.argv[1]]; "
-    code += "print(lock.start(command, 'TESTED_LOCK', os.environ, ends_with=True).pid, flush=True); "
+    code += "print(start(lock, command, 'TESTED_LOCK', os.environ, ends_with=True).pid, flush=True); "
     code += "import time; time.sleep(1e6)"
     command = [sys.executable, "-c", code, endless, str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

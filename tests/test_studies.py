@@ -30,7 +30,7 @@ from explorer import checkpoints, runs, studies
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.cli.main import main
 from explorer.datasets import Dataset, Split, channel_statistics
-from explorer.machine.locks import Lock, take
+from explorer.machine.locks import Lock, take, write
 from explorer.machine.processes import start
 from explorer.presets import cifar
 from explorer.runs import Request, Run, queue
@@ -329,7 +329,7 @@ def held(number: int, places: int) -> tuple[Run, Lock]:
     run = runs.prepare(Request(({},), {}, DRAWN, places=places), f"{number:032x}")
     lock = take(run.lock)
     assert lock
-    lock.write(json.dumps({"ticket": number, "device": "cpu", "places": places}).encode())
+    write(run.lock, json.dumps({"ticket": number, "device": "cpu", "places": places}).encode())
     return run, lock
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -22,11 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.errors import user_message
-from explorer.files import npz, write_atomically
+from explorer.files import FileIn, bytes_of, npz, room_left, write_atomically
 from explorer.machine import disk, give_way, memory
 from explorer.machine.locks import guard, guard_unless, inherited, is_held, take
 from explorer.machine.memory import MALLOC_ENV
+from explorer.machine.processes import await_later
 from explorer.runs import ID, OWNER, data_folder
+from explorer.runs.command import start_command
 
 if TYPE_CHECKING:
     from explorer.checkpoints import Checkpoint
@@ -85,32 +86,16 @@ class SurfaceRun:
 
     folder: Path
 
+    request_file = FileIn("request.json")
+    lock = FileIn("lock")  # held by the process that measures
+    stop_mark = FileIn("stop")
+    progress_file = FileIn("progress.json")  # {"share": 0..1} once its turn has come
+    end_file = FileIn("end.json")  # {"outcome", "message"} of the last process
+    log_text = FileIn("log.txt")
+
     @property
     def id(self) -> str:
         return self.folder.name
-
-    @property
-    def request_file(self) -> Path:
-        return self.folder / "request.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that measures."""
-        return self.folder / "lock"
-
-    @property
-    def stop_mark(self) -> Path:
-        return self.folder / "stop"
-
-    @property
-    def progress_file(self) -> Path:
-        """{"share": 0..1} once its turn has come."""
-        return self.folder / "progress.json"
-
-    @property
-    def end_file(self) -> Path:
-        """{"outcome", "message"} of the last process."""
-        return self.folder / "end.json"
 
     def network_file(self, number: int) -> Path:
         return self.folder / f"network-{number}.safetensors"
@@ -232,12 +217,8 @@ def create(
 def check_space(planned: int, owner: str) -> None:
     """Raises ValueError, with the numbers, where so many bytes do not fit the disk or what is left to that owner, by
     all of whose surfaces on disk. Without an owner there is no quota."""
-    there = next(path for path in (surfaces_folder(), *surfaces_folder().parents) if path.is_dir())
-    room, where = max(0, shutil.disk_usage(there).free - DISK_RESERVE), "free on the disk"
-    if owner:
-        left = max(0, QUOTA_BYTES - sum(map(bytes_kept, list_surfaces(owner))))
-        if left < room:
-            room, where = left, f"left of the {QUOTA_BYTES / 1e6:,.0f} MB for your surfaces"
+    used = sum(map(bytes_kept, list_surfaces(owner))) if owner else None
+    room, where = room_left(surfaces_folder(), DISK_RESERVE, QUOTA_BYTES, used, "your surfaces")
     if planned > room:
         raise ValueError(
             f"this surface needs {planned / 1e6:,.1f} MB until it is measured, and {room / 1e6:,.1f} MB are {where}; "
@@ -247,11 +228,7 @@ def check_space(planned: int, owner: str) -> None:
 
 def bytes_kept(run: SurfaceRun) -> int:
     """Bytes of the run on disk."""
-    total = 0
-    for path in run.folder.glob("*"):
-        with suppress(OSError):  # deleted meanwhile
-            total += path.stat().st_size
-    return total
+    return bytes_of(run.folder.glob("*"))
 
 
 def start(run: SurfaceRun) -> None:
@@ -261,7 +238,7 @@ def start(run: SurfaceRun) -> None:
     """
     run.request()  # raises ValueError where it is damaged
     try:
-        if shutil.disk_usage(data_folder()).free < DISK_RESERVE:
+        if disk.free(data_folder()) < DISK_RESERVE:
             raise ValueError("the disk is full; free some space and start the surface again.")
         with _guard():
             if is_held(run.lock):
@@ -275,21 +252,14 @@ def start(run: SurfaceRun) -> None:
             try:
                 disk.remove(run.end_file)
                 disk.remove(run.progress_file)
-                with run.folder.joinpath("log.txt").open("ab") as output:
-                    process = lock.start(
-                        [sys.executable, "-m", "explorer", "surface", str(run.folder)],
-                        LOCK_ENV,
-                        {**MALLOC_ENV, **os.environ, "EXPLORER_DATA": str(data_folder())},
-                        cwd=Path(__file__).resolve().parents[2],
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                    )
+                process = start_command(
+                    "surface", run.folder, run.log_text, lock, LOCK_ENV, {**MALLOC_ENV, **os.environ}
+                )
             finally:
                 lock.close()
     except OSError as error:
         raise ValueError(f"the surface cannot start ({error.strerror}); free some space on the disk.") from None
-    threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until awaited
+    await_later(process)
 
 
 def stop(run: SurfaceRun) -> None:

@@ -1,6 +1,8 @@
 """Files as every system has them: moves that wait for readers, private files, links, and names that Windows keeps."""
 
+import errno
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +10,17 @@ from pathlib import Path
 PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Windows refuses to replace or remove a file that another program reads, such as a virus scanner: it is tried again
 after each of these pauses."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a full disk."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 """Flags of `os.open` that change a file or make one."""
 _JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT: a link of folders, which Windows does not call a symbolic link
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
+
+
+def free(folder: Path) -> int:
+    """Bytes that are free on the disk of that folder, which need not be there yet. Raises OSError."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
 
 
 def replace(source: Path | str, target: Path | str) -> None:

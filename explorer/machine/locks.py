@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from explorer.machine import disk
-from explorer.machine.processes import Identity, identity, identity_of, is_running, start
+from explorer.machine import disk, processes
+from explorer.machine.processes import Identity, identity, identity_of, is_running
 from explorer.machine.system import is_portable
 
 try:
@@ -35,19 +35,11 @@ GUARD_POLL_S = 0.02
 class Lock(Protocol):
     """A lock that this process holds until it closes it, passes it on or ends."""
 
-    def write(self, content: bytes) -> None:
-        """Makes that the content of the file. Raises OSError where the disk is full."""
+    def passed(self) -> tuple[str, dict[str, Any]]:
+        """What a new process that shall hold it needs: a text for `inherited`, and options of `subprocess.Popen`."""
 
-    def start(
-        self,
-        command: Sequence[str],
-        variable: str,
-        environment: Mapping[str, str],
-        ends_with: bool = False,
-        **rest: Any,
-    ) -> "subprocess.Popen[bytes]":
-        """Starts a process that holds the lock too, until it ends; `inherited` gives it there. The environment
-        `variable` tells it which one. The other arguments are those of `processes.start`. Raises OSError."""
+    def started(self, process: "subprocess.Popen[bytes]") -> None:
+        """Makes that process a holder too. Raises OSError where the disk is full."""
 
     def close(self) -> None:
         """Lets it go here. A process that it was passed on to keeps it."""
@@ -108,6 +100,34 @@ def inherited(path: Path, variable: str, turns: Path) -> Lock | None:
     return _inherited_flock(path, passed)
 
 
+def start(
+    lock: Lock,
+    command: Sequence[str],
+    variable: str,
+    environment: Mapping[str, str],
+    ends_with: bool = False,
+    **rest: Any,
+) -> "subprocess.Popen[bytes]":
+    """Starts a process that holds the lock too, until it ends; `inherited` gives it there. The environment `variable`
+    tells it which one. The other arguments are those of `processes.start`. Raises OSError."""
+    text, options = lock.passed()
+    process = processes.start(command, {**environment, variable: text}, ends_with, **options, **rest)
+    try:
+        lock.started(process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def write(path: Path, content: bytes) -> None:
+    """Makes that the content of the file of a lock, which stays held. Raises OSError where the disk is full."""
+    with path.open("r+b", buffering=0) as file:
+        file.truncate()
+        file.write(content)
+
+
 # --- flock -----------------------------------------------------------------------------------------------------------
 
 
@@ -115,22 +135,13 @@ def inherited(path: Path, variable: str, turns: Path) -> Lock | None:
 class _Flock:
     """Held until every copy of the descriptor is closed."""
 
-    path: Path
     descriptor: int
 
-    def write(self, content: bytes) -> None:
-        _write(self.path, content)
+    def passed(self) -> tuple[str, dict[str, Any]]:
+        return str(self.descriptor), {"pass_fds": [self.descriptor]}
 
-    def start(
-        self,
-        command: Sequence[str],
-        variable: str,
-        environment: Mapping[str, str],
-        ends_with: bool = False,
-        **rest: Any,
-    ) -> "subprocess.Popen[bytes]":
-        environment = {**environment, variable: str(self.descriptor)}
-        return start(command, environment, ends_with, pass_fds=[self.descriptor], **rest)
+    def started(self, process: "subprocess.Popen[bytes]") -> None:
+        """The new process has a copy of the descriptor."""
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -148,7 +159,7 @@ def _take_flock(path: Path) -> Lock | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     for _ in range(100):  # a process that checks whether it is held takes the lock for a moment
         if _flock(descriptor):
-            return _Flock(path, descriptor)
+            return _Flock(descriptor)
         time.sleep(0.01)
     os.close(descriptor)
     return None
@@ -169,7 +180,7 @@ def _inherited_flock(path: Path, passed: str) -> Lock | None:
         descriptor = int(passed)
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             os.set_inheritable(descriptor, False)
-            return _Flock(path, descriptor)
+            return _Flock(descriptor)
     return None
 
 
@@ -183,25 +194,11 @@ class _Holder:
     path: Path
     token: str
 
-    def write(self, content: bytes) -> None:
-        _write(self.path, content)
+    def passed(self) -> tuple[str, dict[str, Any]]:
+        return self.token, {}
 
-    def start(
-        self,
-        command: Sequence[str],
-        variable: str,
-        environment: Mapping[str, str],
-        ends_with: bool = False,
-        **rest: Any,
-    ) -> "subprocess.Popen[bytes]":
-        process = start(command, {**environment, variable: self.token}, ends_with, **rest)
-        try:
-            self.name(identity_of(process))
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        return process
+    def started(self, process: "subprocess.Popen[bytes]") -> None:
+        self.name(identity_of(process))
 
     def name(self, holder: Identity) -> None:
         """Names the process that holds it. Raises OSError where the disk is full."""
@@ -268,9 +265,3 @@ def _inherited_holder(path: Path, passed: str, turns: Path) -> Lock | None:
         lock = _Holder(path, passed)
         lock.name(identity())  # an interpreter of a virtual environment on Windows is a child of the one started
         return lock
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("r+b", buffering=0) as file:
-        file.truncate()
-        file.write(content)

@@ -86,6 +86,11 @@ def start(
     return subprocess.Popen(command, env=environment, **detached(), **rest)
 
 
+def await_later(process: "subprocess.Popen[bytes]") -> None:
+    """Awaits the end of the process in a thread: until it is awaited, an ended process stays as a zombie."""
+    threading.Thread(target=process.wait, daemon=True).start()
+
+
 def _die_with_parent() -> Callable[[], None]:
     """For the new process before its program starts: Linux kills it when this one dies."""
     libc, parent = ctypes.CDLL(None), os.getpid()

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from explorer.files import write_atomically
+from explorer.files import FileIn, write_atomically
 from explorer.installation import data_folder
 from explorer.machine import disk
 
@@ -99,32 +99,22 @@ class Request:
         return cls(**{**values, "specs": tuple(values["specs"]), "names": tuple(values["names"])})
 
 
-class _File:
-    """The path of one file of a run."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, run: "Run", kind: type) -> Path:
-        return run.folder / self.name
-
-
 @dataclass(frozen=True)
 class Run:
     """One run: a folder with `request.json`, a `NAME.safetensors` for each finished network, and these files."""
 
     folder: Path
 
-    metrics = _File("metrics.jsonl")  # only grows
-    state = _File("state")  # to resume from
-    samples = _File("samples.npy")  # some test pictures
-    weights = _File("weights")  # a folder with a `STEP.safetensors` for each snapshot of the weights
-    log_text = _File("log.txt")
-    lock = _File("lock")  # held by the process that executes the run; its content is the place in the queue
-    stop_mark = _File("stop")  # there once a user asked the run to stop
-    dials = _File("dials.jsonl")  # changes that users asked for while it trains; only grows
-    study_mark = _File("study")  # there where the run belongs to a study
-    reserve = _File("reserve")  # space for the last event on a full disk
+    metrics = FileIn("metrics.jsonl")  # only grows
+    state = FileIn("state")  # to resume from
+    samples = FileIn("samples.npy")  # some test pictures
+    weights = FileIn("weights")  # a folder with a `STEP.safetensors` for each snapshot of the weights
+    log_text = FileIn("log.txt")
+    lock = FileIn("lock")  # held by the process that executes the run; its content is the place in the queue
+    stop_mark = FileIn("stop")  # there once a user asked the run to stop
+    dials = FileIn("dials.jsonl")  # changes that users asked for while it trains; only grows
+    study_mark = FileIn("study")  # there where the run belongs to a study
+    reserve = FileIn("reserve")  # space for the last event on a full disk
 
     @property
     def id(self) -> str:

@@ -1,6 +1,5 @@
 """`execute`: the work of a run's process when its turn has come."""
 
-import errno
 import gc
 import os
 import sys
@@ -83,7 +82,7 @@ def execute_beside(run: Run) -> int:
 def _message(run: Run, error: Exception) -> str:
     """Why the run failed and what to do, for its page."""
     saved = run.state.exists()
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in disk.NO_SPACE:
         kept = "The last saved state is kept" if saved else "Nothing was saved yet"
         return f"The disk is full. {kept}; free some space, for example by deleting runs, and resume."
     if memory.is_out_of_memory(error):

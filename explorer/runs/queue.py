@@ -9,7 +9,6 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -20,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.installation import data_folder
-from explorer.machine import disk
+from explorer.machine import disk, locks
 from explorer.machine.locks import Lock, guard, inherited, is_held, take
 from explorer.machine.memory import MALLOC_ENV
+from explorer.machine.processes import await_later
+from explorer.runs.command import start_command
 from explorer.runs.directory import (
     DATA_ID,
     ID,
@@ -309,7 +310,7 @@ def _start(run: Run, request: Request) -> None:
         process = start_process(run, lock)
     finally:
         lock.close()
-    threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until it is awaited
+    await_later(process)
 
 
 def start_process(
@@ -319,17 +320,8 @@ def start_process(
 
     `environment` is added to this process's own. With `ends_with` the run's process ends when this one does.
     """
-    with run.log_text.open("ab") as output:
-        return lock.start(
-            [sys.executable, "-m", "explorer", "train", str(run.folder)],
-            LOCK_ENV,
-            {**MALLOC_ENV, **os.environ, "EXPLORER_DATA": str(data_folder()), **(environment or {})},
-            ends_with=ends_with,
-            cwd=Path(__file__).resolve().parents[2],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    environment = {**MALLOC_ENV, **os.environ, **(environment or {})}
+    return start_command("train", run.folder, run.log_text, lock, LOCK_ENV, environment, ends_with)
 
 
 def hold(run: Run) -> Lock:
@@ -366,7 +358,7 @@ def _enqueue(run: Run, request: Request) -> Lock:
         # One more than the last ticket, not the time of day: a clock that is set back would let two run.
         others = [_ticket(other).number for other in _living() if other.id != run.id]
         ticket = {"ticket": 1 + max(others, default=0), "device": request.device, "places": request.places}
-        lock.write(json.dumps(ticket).encode())
+        locks.write(run.lock, json.dumps(ticket).encode())
         with closing(LogWriter(run.metrics)) as log:
             log.write("queued", time=time.time())
     except BaseException:

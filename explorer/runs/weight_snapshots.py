@@ -5,7 +5,6 @@ that everything can be asked of them later.
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Network, spec_from_dict
 from explorer.checkpoints import CheckpointError
-from explorer.files import write_atomically
+from explorer.files import bytes_of, room_left, write_atomically
 from explorer.machine import disk
 from explorer.machine.locks import is_held
 from explorer.runs.directory import Request, Run, file_stem, list_runs, runs_folder
@@ -145,18 +144,10 @@ def check_space(
     planned = plan(specs, number)
     if not planned.number:
         return
-    folder = folder or runs_folder()
-    folder = next(path for path in (folder, *folder.parents) if path.is_dir())
-    there = bytes_kept(besides) if besides else 0
-    room = max(0, shutil.disk_usage(folder).free + there - SPARE_BYTES)
-    where = "free on the disk"
-    if owner:
-        used = sum(_claimed_bytes(run) for run in list_runs(owner) if besides is None or run.id != besides.id)
-        if QUOTA_BYTES - used < room:
-            room, where = (
-                max(0, QUOTA_BYTES - used),
-                f"left of the {QUOTA_BYTES / 1e6:,.0f} MB for your runs' snapshots",
-            )
+    others = [run for run in list_runs(owner) if besides is None or run.id != besides.id] if owner else []
+    used = sum(map(_claimed_bytes, others)) if owner else None
+    reserve = SPARE_BYTES - (bytes_kept(besides) if besides else 0)
+    room, where = room_left(folder or runs_folder(), reserve, QUOTA_BYTES, used, "your runs' snapshots")
     if planned.bytes > room:
         fitting = room // planned.each_bytes
         fewer = f"keep {fitting} or fewer" if fitting >= 2 else "keep none"
@@ -184,11 +175,7 @@ def _claimed_bytes(run: Run) -> int:
 
 def bytes_kept(run: Run) -> int:
     """Bytes of the run's snapshots on disk."""
-    total = 0
-    for path in run.weights.glob("*.safetensors"):
-        with suppress(OSError):  # deleted meanwhile
-            total += path.stat().st_size
-    return total
+    return bytes_of(run.weights.glob("*.safetensors"))
 
 
 class WeightSnapshots:

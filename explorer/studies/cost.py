@@ -1,13 +1,12 @@
 """`Cost`: the time and disk that a study takes on this machine, before anything starts, and what is too much."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from explorer.machine import cores
+from explorer.machine import cores, disk
 from explorer.runs import Request, data_folder
 from explorer.studies.study import Study, Trial
 
@@ -48,10 +47,7 @@ class Cost:
                 f"this study would take about {duration(least)} {how}, and "
                 f"{duration(MOST_SECONDS)} are the most. Take fewer values or seeds, smaller networks or less training."
             )
-        place = folder or data_folder()
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free - KEPT_FREE
+        free = disk.free(folder or data_folder()) - KEPT_FREE
         if self.bytes > free:
             raise ValueError(
                 f"this study would take about {_size(self.bytes)} of the disk, which has {_size(max(0, free))} to "

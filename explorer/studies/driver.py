@@ -4,9 +4,7 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,7 +18,9 @@ from explorer.files import write_atomically
 from explorer.labels import ENGINES, listed
 from explorer.machine import disk
 from explorer.machine.locks import guard, inherited, take
+from explorer.machine.processes import await_later
 from explorer.runs import Run, data_folder
+from explorer.runs.command import start_command
 from explorer.runs.queue import write_end
 from explorer.studies.engine import Engine, EngineError
 from explorer.studies.folder import KeptTrial, StudyFolder, TrialState, is_driven, progress, write_settings
@@ -116,7 +116,7 @@ class _Drive:
         except EngineError as error:
             write_outcome(place, "failed", str(error))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in disk.NO_SPACE:
                 raise
             write_outcome(place, "failed", DISK_IS_FULL)
 
@@ -124,7 +124,7 @@ class _Drive:
         """Starts runs as long as there is room; yields those that cannot even start."""
         while self.waiting and len(self.going) < self.engine.places:
             kept = self.waiting[0]
-            if shutil.disk_usage(data_folder()).free < DISK_RESERVE:
+            if disk.free(data_folder()) < DISK_RESERVE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             run = runs.prepare(kept.trial.request, kept.run_id)
             run.study_mark.touch()
@@ -226,21 +226,12 @@ def start(place: StudyFolder) -> None:
                 return
             try:
                 disk.remove(place.end_file)
-                with place.log_text.open("ab") as output:
-                    process = lock.start(
-                        [sys.executable, "-m", "explorer", "study", str(place.folder)],
-                        LOCK_ENV,
-                        {**os.environ, "EXPLORER_DATA": str(data_folder())},
-                        cwd=Path(__file__).resolve().parents[2],
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                    )
+                process = start_command("study", place.folder, place.log_text, lock, LOCK_ENV, os.environ)
             finally:
                 lock.close()
     except OSError as error:
         raise ValueError(f"the study cannot start ({error.strerror}); free some space on the disk.") from None
-    threading.Thread(target=process.wait, daemon=True).start()  # an ended process stays as a zombie until awaited
+    await_later(process)
 
 
 def pause(place: StudyFolder) -> None:

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from explorer import runs
-from explorer.files import write_atomically
+from explorer.files import FileIn, write_atomically
 from explorer.machine import cores
 from explorer.machine.locks import is_held
 from explorer.runs import ID, OWNER, Run, data_folder
 from explorer.runs.log import Event, read
 from explorer.studies.study import Cell, Study, Trial
 
+THREADS_ELSEWHERE = 2  # of a run on another engine: one for each of two networks
+
 TrialState = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "interrupted"]
 StudyState = Literal["new", "running", "paused", "finished", "stopped", "failed", "interrupted"]
+_DAMAGED = "this study is damaged; start a new one."
 
 
 @dataclass(frozen=True)
@@ -90,37 +93,16 @@ class StudyFolder:
 
     folder: Path
 
+    study_file = FileIn("study.json")
+    lock = FileIn("lock")  # held by the process that drives the study
+    pause_mark = FileIn("pause")  # there while no further run may start
+    stop_mark = FileIn("stop")  # there once a user asked to stop the study with the runs that go on
+    end_file = FileIn("end.json")  # how the last process of the study ended: {"outcome", "message"}
+    log_text = FileIn("log.txt")
+
     @property
     def id(self) -> str:
         return self.folder.name
-
-    @property
-    def study_file(self) -> Path:
-        return self.folder / "study.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that drives the study."""
-        return self.folder / "lock"
-
-    @property
-    def pause_mark(self) -> Path:
-        """There while no further run may start."""
-        return self.folder / "pause"
-
-    @property
-    def stop_mark(self) -> Path:
-        """There once a user asked to stop the study with the runs that go on."""
-        return self.folder / "stop"
-
-    @property
-    def end_file(self) -> Path:
-        """How the last process of the study ended: {"outcome", "message"}."""
-        return self.folder / "end.json"
-
-    @property
-    def log_text(self) -> Path:
-        return self.folder / "log.txt"
 
     def study(self) -> Study:
         """Raises ValueError where it is damaged."""
@@ -153,10 +135,6 @@ class StudyFolder:
         except (OSError, ValueError, TypeError, RecursionError):
             pass
         raise ValueError(_DAMAGED)
-
-
-THREADS_ELSEWHERE = 2
-_DAMAGED = "this study is damaged; start a new one."
 
 
 def studies_folder() -> Path:

@@ -4,7 +4,6 @@
 It does not know the name of the file. The answer is the length of a JSON text, the text, and a safetensors file.
 """
 
-import errno
 import json
 import os
 import re
@@ -41,7 +40,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TOO_MUCH = "cannot be opened within the limits of memory and time that such files get; save the weights alone."
 FULL = "cannot be opened: the disk with this machine's temporary files is full; free some space there, and try again."
 DISK_FULL = 28  # exit status of a process that had no room for its answer, and so none to say it in
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FORMATS = {
     "zip": "a file of `torch.save`",
     "legacy": "a file of `torch.save` before PyTorch 1.6",
@@ -85,7 +83,7 @@ def load(path: Path, name: str) -> FileContent:
     except FileNotFoundError:
         raise NoFileError(f"there is no file {name}; check the name.") from None
     except OSError as error:
-        if error.errno in NO_SPACE:
+        if error.errno in disk.NO_SPACE:
             raise NoFileError(f"{name} {FULL}") from None
         raise NoFileError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
 
@@ -150,7 +148,7 @@ def main() -> None:
                 write(answer, {"refusal": TOO_MUCH}, [])
         answer.flush()
     except OSError as error:
-        os._exit(DISK_FULL if error.errno in NO_SPACE else 1)  # nothing but the answer is written here
+        os._exit(DISK_FULL if error.errno in disk.NO_SPACE else 1)  # nothing but the answer is written here
     os._exit(0)  # nothing that the file left behind may run on the way out
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from explorer import runs
-from explorer.files import write_atomically
+from explorer.files import bytes_of, write_atomically
 from explorer.machine import disk
 
 SESSION_QUOTA_BYTES = 300 * 2**20
@@ -112,19 +112,12 @@ def remove_expired() -> None:
 
 def check_quota(owner: str, folder: Path, more: int) -> None:
     """Whether the session with that folder may store `more` bytes. Raises ValueError with one sentence."""
-    own = _bytes_in(folder) + sum(model.path.stat().st_size for model in models_of(owner, shared_folder()))
+    own = bytes_of([*folder.rglob("*"), *(model.path for model in models_of(owner, shared_folder()))])
     if own + more > SESSION_QUOTA_BYTES:
         raise ValueError(
             f"your uploaded models would take {(own + more) / 2**20:,.0f} MB and {SESSION_QUOTA_BYTES // 2**20} are "
             "yours; delete one first."
         )
-    if _bytes_in(uploads_folder()) + _bytes_in(shared_folder()) + more > TOTAL_QUOTA_BYTES:
+    stored = sum(bytes_of(each.rglob("*")) for each in (uploads_folder(), shared_folder()))
+    if stored + more > TOTAL_QUOTA_BYTES:
         raise ValueError("all sessions together have used up the space for models on this server; try again later.")
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.stat().st_size
-    return total
