@@ -8,7 +8,7 @@ NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style docs bench fuzz load pretrained scenes container screenshots clean
+.PHONY: help run test lint style docs bench fuzz load pretrained scenes container walk screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ scenes: $(VENV)/.installed ## render the scenes of the gallery again, which take
 
 container: $(VENV)/.installed-dev ## build the container and use the app in it, which needs Docker or Podman
 	$(PYTHON) -m scripts.container
+
+walk: $(VENV)/.installed-dev ## open every page in its states, list what is wrong and take pictures: make walk STATES="compare class"
+	$(PYTHON) -m driving.chromium
+	$(PYTHON) -m scripts.walk $(STATES)
 
 screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ again, light and dark
 	$(PYTHON) -m driving.chromium

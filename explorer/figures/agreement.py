@@ -103,7 +103,7 @@ def confusion_chart(
     figure.update_yaxes(autorange="reversed", automargin=True, **axis)
     figure.update_yaxes(title={"text": "label", "standoff": 14}, col=1)
     title = {"text": "mistakes, share of the label's images", "side": "top"}
-    colour_bar: dict[str, Any] = {"title": title, "tickformat": ".1~%", "nticks": 4, "tickangle": 0}
+    colour_bar: dict[str, Any] = {"title": title, "tickformat": ".1~%", "nticks": 3, "tickangle": 0}
     colour_bar |= {"orientation": "h", "thickness": 10, "len": 0.45, "x": 0, "xanchor": "left", "xpad": 0}
     colour_bar |= {"y": 1, "yref": "container", "yanchor": "top", "ypad": 0}
     figure.update_layout(

@@ -65,6 +65,7 @@ def choose_question(state: ExperimentsState, titles: Mapping[QuestionName, str])
             write=lambda question: update_state(question=question),
             format_func=titles.__getitem__,
             label_visibility="collapsed",
+            horizontal=True,  # eleven lines would push every answer out of the window
         )
 
 
