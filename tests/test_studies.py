@@ -914,6 +914,7 @@ def test_a_study_in_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert status == 0 and document["state"] == "finished" and not document["unfinished"]
     assert [result["network"] for result in document["results"]] == ["plain-6", "ResNet-6", "plain-10", "ResNet-10"]
     assert "Small. 2 runs of 4 networks: about" in err and "depth 10, seed 0: finished" in err
+    assert f" /experiments?study={document['id']}\n" in err
     status, out, _ = said(document["folder"])
     assert status == 0 and "2 of 2 runs finished" in out and "plain-6" in out
 

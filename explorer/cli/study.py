@@ -145,7 +145,9 @@ def _places(typed: str | None) -> int:
 
 
 def _follow(place: StudyFolder, engine: str, places: int) -> None:
-    """Drives the study in this process; the ends of its runs go to stderr. Ctrl-C stops it with its runs."""
+    """Drives the study in this process; its address in the app and the ends of its runs go to stderr. Ctrl-C stops it
+    with its runs."""
+    print(f"The app shows it at /experiments?study={place.id}", file=sys.stderr, flush=True)  # no list has it
     trials = len(place.trials())
     ended = 0
     with closing(driver.drive(place, driver.open_engine(engine, places))) as drive:
