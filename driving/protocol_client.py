@@ -157,6 +157,11 @@ class Session:
         """What the server and a proxy have set over HTTP."""
         return self._http.cookies
 
+    def handshake_cookies(self) -> list[str]:
+        """What the answer to the WebSocket's handshake has set, each with its attributes."""
+        answer = self.socket.response
+        return answer.headers.get_all("Set-Cookie") if answer else []
+
     def cookies(self) -> dict[str, str]:
         """All cookies by name, the owner's among them."""
         return {**{each.name: each.value or "" for each in self._http.cookies}, "explorer_owner": self.owner}

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,9 @@ PROGRAMS = {"nginx": "nginx", "caddy": "caddy", "openssl": "openssl"}  # each wi
 MISSING = "The tests of deploy/ need {}: install {} (on Debian `sudo apt install {}`) and start again."  # never skipped
 NGINX, CADDY = ROOT / "deploy" / "nginx.conf", ROOT / "deploy" / "Caddyfile"
 LOGIN = ("student", "look")
-LOGIN_HASH = "$2b$04$abcdefghijklmnopqrstuuGrx/tTPJ.4b3OesYY.uiK4aodfIuBOe"  # of that password, in few rounds
+LOGIN_HASH = "$2y$04$abcdefghijklmnopqrstuuGrx/tTPJ.4b3OesYY.uiK4aodfIuBOe"  # of that password, in few rounds
 START_S = 20.0
+LOGIN_SECRET = "5e" * 32  # in the cookie of a browser that is logged in
 PATH = "/explorer"  # below which both files have the app too
 
 # What stands around a file of nginx's http context. One process, so that it is of the user who starts it.
@@ -62,21 +64,25 @@ def install() -> None:
 
 
 @contextmanager
-def nginx(folder: Path, apps: Sequence[str], changes: Mapping[str, str] | None = None) -> Iterator[Proxy]:
+def nginx(
+    folder: Path, apps: Sequence[str], changes: Mapping[str, str] | None = None, secret: str = LOGIN_SECRET
+) -> Iterator[Proxy]:
     """nginx with `deploy/nginx.conf` in front of these addresses ("127.0.0.1:8501"). `changes` replaces further texts
     of the file. Its own files lie in the folder. Raises RuntimeError where it does not start or is not here."""
     _check_programs()
     http, https = free_ports(2)
-    certificate, key, users = (folder / name for name in ("nginx.crt", "nginx.key", "users.txt"))
+    certificate, key, users, kept = (folder / name for name in ("nginx.crt", "nginx.key", "users.txt", "secret.txt"))
     _make_certificate(certificate, key)
-    users.write_text(f"{LOGIN[0]}:{{PLAIN}}{LOGIN[1]}\n", encoding="utf-8", newline="\n")
+    users.write_text(f"{LOGIN[0]}:{LOGIN_HASH}\n", encoding="utf-8", newline="\n")
+    kept.write_text(f"default '{secret}';\n", encoding="utf-8", newline="\n")
     replaced = {
-        "    server 127.0.0.1:8501;\n": "".join(f"    server {app};\n" for app in apps),
+        "    server 127.0.0.1:8501 max_fails=0;\n": "".join(f"    server {app} max_fails=0;\n" for app in apps),
         "listen 80;": f"listen 127.0.0.1:{http};",
         "listen 443 ssl;": f"listen 127.0.0.1:{https} ssl;",
         "ssl_certificate /etc/nginx/explorer.crt;": f"ssl_certificate {certificate};",
         "ssl_certificate_key /etc/nginx/explorer.key;": f"ssl_certificate_key {key};",
         "/etc/nginx/explorer.htpasswd": str(users),
+        "include /etc/nginx/explorer.secret;": f"include {kept};",
         **(changes or {}),
     }
     text = NGINX.read_text(encoding="utf-8")
@@ -92,7 +98,7 @@ def nginx(folder: Path, apps: Sequence[str], changes: Mapping[str, str] | None =
 
 
 @contextmanager
-def caddy(folder: Path, apps: Sequence[str]) -> Iterator[Proxy]:
+def caddy(folder: Path, apps: Sequence[str], secret: str = LOGIN_SECRET) -> Iterator[Proxy]:
     """Caddy with `deploy/Caddyfile` in front of these addresses, as `nginx`."""
     _check_programs()
     http, https = free_ports(2)
@@ -100,6 +106,7 @@ def caddy(folder: Path, apps: Sequence[str]) -> Iterator[Proxy]:
         "EXPLORER_HOST": "127.0.0.1",
         "EXPLORER_USER": LOGIN[0],
         "EXPLORER_PASSWORD_HASH": LOGIN_HASH,
+        "EXPLORER_LOGIN_SECRET": secret,
         "EXPLORER_APPS": " ".join(apps),
         "EXPLORER_HTTP_PORT": str(http),
         "EXPLORER_HTTPS_PORT": str(https),
@@ -137,9 +144,12 @@ def _program(name: str) -> str:
 
 
 def _listens(port: int) -> bool:
+    """Whether it has its certificate too, which Caddy makes while it listens already."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
+        with socket.create_connection(("127.0.0.1", port), 1) as made, trusting.wrap_socket(made):
+            return True
     except OSError:
         return False
 

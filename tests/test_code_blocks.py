@@ -185,12 +185,18 @@ def check_streamlit(rest: list[str]) -> None:
 
 
 def check_docker(rest: list[str]) -> None:
-    """The lines are those at the top of the Dockerfile, and start the container as `make container` tries it."""
+    """The lines are those at the top of the Dockerfile and of compose.yaml. They start the container as
+    `make container` tries it, and give a program that asks for a password a terminal: without one it prints nothing."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    comments = re.sub(r"^#", "", text.partition("\nARG ")[0], flags=re.MULTILINE).replace("\\\n", " ")
+    tops = (
+        text.partition("\nARG ")[0] + "\n" + (ROOT / "compose.yaml").read_text(encoding="utf-8").partition("\nname:")[0]
+    )
+    comments = re.sub(r"^#", "", tops, flags=re.MULTILINE).replace("\\\n", " ")
     known = [line.partition("docker ")[2].split() for line in comments.splitlines() if "docker " in line]
     assert rest in known, f"`docker {shlex.join(rest)}` is none of {known}"
-    if rest[0] == "run":
+    if rest[-1] == "hash-password":
+        assert "-it" in rest
+    elif rest[0] == "run":
         assert rest[1 : 1 + len(SHUT_IN)] == SHUT_IN and rest[-1] == IMAGE
         values = {step.keyword: step.value for step in instructions(text)}
         volume, address = (rest[rest.index(option) + 1] for option in ("-v", "-p"))

@@ -147,6 +147,15 @@ LAB = "http://lab.example:8080"
         (LAB, {"host": "lab.example", "x-forwarded-host": "lab.example:8080"}, ""),
         (LAB, {"host": "127.0.0.1:8501", "x-forwarded-host": "lab.example:8080, inner"}, ""),
         (LAB, {"host": "lab.example", "x-forwarded-port": "8080"}, ""),
+        ("https://lab.example", {"host": "lab.example", "x-forwarded-proto": "https, http"}, ""),
+        ("https://lab.example", {"host": "lab.example", "x-forwarded-proto": "http"}, ""),  # of an inner proxy
+        ("http://lab.example", {"host": "lab.example", "x-forwarded-proto": "http"}, ""),
+        (
+            "http://lab.example",
+            {"host": "lab.example", "x-forwarded-proto": "https"},
+            "`Host` names 'lab.example' and `X-Forwarded-Proto` names 'https'.",
+        ),
+        (LAB, {"host": "lab.example:8080", "x-forwarded-proto": "wss"}, "`X-Forwarded-Proto` names 'wss'."),
         ("https://named.example", {"host": "lab.example"}, ""),
         (LAB, {"host": "lab.example"}, "`Host` names 'lab.example'."),
         (LAB, {"host": "lab.example:1", "x-forwarded-port": "8080"}, "`Host` names 'lab.example:1'."),
@@ -202,11 +211,8 @@ def test_a_browser_that_asks_for_the_servers_health_is_told_why_no_session_will_
     )
 
 
-@pytest.mark.parametrize("same_site", ["lax", "none"])
-def test_cookies_are_for_frames_of_other_sites_where_streamlits_is(
-    monkeypatch: pytest.MonkeyPatch, same_site: str
-) -> None:
-    set_options(monkeypatch, **{"server.xsrfCookieSameSite": same_site})
+def cookies_of_both(*headers: tuple[bytes, bytes]) -> list[str]:
+    """Those that a session and a page get: the owner's, Streamlit's and another one."""
     sent: list[Message] = []
 
     async def page(scope: Scope, receive: Receive, send: Send) -> None:
@@ -221,18 +227,60 @@ def test_cookies_are_for_frames_of_other_sites_where_streamlits_is(
 
     async def both() -> None:
         for kind in ("websocket", "http"):
-            scope: Scope = {"type": kind, "method": "GET", "path": "/", "headers": []}
+            scope: Scope = {"type": kind, "method": "GET", "path": "/", "headers": [*headers]}
             await server.SessionMiddleware(page)(scope, None, send)  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(lambda: asyncio.run(both())).result()
-    owner, xsrf, other = [value for message in sent for _name, value in message["headers"]]
-    assert (owner.endswith(b"SameSite=None; Secure; Partitioned")) == (same_site == "none")
-    assert (xsrf.endswith(b"SameSite=None; Secure; Partitioned")) == (same_site == "none")
-    assert other == b"b=c; SameSite=Lax"
+    return [value.decode() for message in sent for _name, value in message["headers"]]
+
+
+@pytest.mark.parametrize("same_site", ["lax", "none"])
+def test_cookies_are_for_frames_of_other_sites_where_streamlits_is(
+    monkeypatch: pytest.MonkeyPatch, same_site: str
+) -> None:
+    set_options(monkeypatch, **{"server.xsrfCookieSameSite": same_site})
+    owner, xsrf, other = cookies_of_both()
+    assert owner.endswith("SameSite=None; Secure; Partitioned") == (same_site == "none")
+    assert xsrf.endswith("SameSite=None; Secure; Partitioned") == (same_site == "none")
+    assert other == "b=c; SameSite=Lax"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "folder", "place"),
+    [
+        ("", "", "/"),
+        ("/", "", "/"),
+        ("/explorer", "", "/explorer/"),
+        ("/a/b-c.d/", "", "/a/b-c.d/"),
+        ("", "explorer", "/explorer/"),
+        ("/explorer", "explorer", "/explorer/"),  # named, and not removed
+        ("explorer", "", "/"),
+        ("//elsewhere", "", "/"),
+        ("/a; Domain=example", "", "/"),
+        ("/a\tb", "", "/"),
+        ("/é", "", "/"),
+        ("/a" * 9, "", "/"),
+    ],
+)
+def test_cookies_are_for_the_path_of_the_app_alone(
+    monkeypatch: pytest.MonkeyPatch, prefix: str, folder: str, place: str
+) -> None:
+    set_options(monkeypatch, **{"server.baseUrlPath": folder})
+    owner, xsrf, other = cookies_of_both((b"x-forwarded-prefix", prefix.encode("latin-1")))
+    assert f"; Path={place}; " in owner and xsrf == f"_streamlit_xsrf=a; Path={place}; SameSite=None; Secure"
+    assert other == "b=c; SameSite=Lax"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_cookie_of_a_page_that_came_by_https_is_for_https_alone(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    set_options(monkeypatch)
+    owner, *_ = cookies_of_both((b"origin", f"{scheme}://lab.example".encode()), (b"host", b"lab.example"))
+    assert ("Secure" in owner.split("; ")) == (scheme == "https")
 
 
 OWNER = "0123456789abcdef" * 2
+STRANGER = OWNER[::-1]
 
 
 @pytest.mark.parametrize(
@@ -243,14 +291,18 @@ OWNER = "0123456789abcdef" * 2
         ("", False),
         ("_streamlit_xsrf=a", False),
         ("explorer_owner=../x", False),
+        (f"explorer_owner={OWNER}; explorer_owner={STRANGER}", True),  # the first one is for the longer path
+        (f"explorer_owner=../x; a=b; explorer_owner={OWNER}", True),
     ],
 )
 def test_a_session_opens_with_the_owner_of_its_browser_or_a_new_one(cookie: str, kept: bool) -> None:
     """The session and its browser get the same one. No script of a page can read it."""
     seen: list[dict[str, str]] = []
+    headers: list[list[tuple[bytes, bytes]]] = []
 
     async def page(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(HTTPConnection(scope).cookies)
+        headers.append(scope["headers"])
         await send({"type": "websocket.accept", "headers": [(b"x", b"y")]})
         await send({"type": "websocket.send", "text": "a"})
 
@@ -262,6 +314,7 @@ def test_a_session_opens_with_the_owner_of_its_browser_or_a_new_one(cookie: str,
     scope = {"type": "websocket", "path": "/", "headers": [(b"cookie", cookie.encode())] if cookie else []}
     with ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(lambda: asyncio.run(server.SessionMiddleware(page)(scope, None, send))).result()  # type: ignore[arg-type]
+    assert [name for name, _ in headers[0] if name == b"cookie"] == [b"cookie"]
     owner = seen[0]["explorer_owner"]
     assert runs.OWNER.fullmatch(owner) and (owner == OWNER) == kept
     assert seen[0].get("_streamlit_xsrf") == ("a" if "xsrf" in cookie else None)

@@ -15,8 +15,9 @@ def refusal(origin: str, headers: Headers) -> str:
     where it is.
 
     It is where `Host` names the same place, or where `X-Forwarded-Host` or `X-Forwarded-Port` of a proxy complete it:
-    no page can set these three in a request that its browser sends to another origin unasked. Origins that
-    `server.corsAllowedOrigins` names count as this server's.
+    no page can set these three in a request that its browser sends to another origin unasked. Where
+    `X-Forwarded-Proto` says that the request came by HTTPS, a page that did not is another one: anybody between may
+    have written it. Origins that `server.corsAllowedOrigins` names count as this server's.
     """
     allowed = {each.strip() for each in st.get_option("server.corsAllowedOrigins")}
     if origin in allowed or not st.get_option("server.enableCORS"):
@@ -29,7 +30,11 @@ def refusal(origin: str, headers: Headers) -> str:
         named["X-Forwarded-Host"] = forwarded
     elif (port := headers.get("x-forwarded-port", "").split(",")[0].strip()) and not re.search(r":\d+$", host):
         named["X-Forwarded-Port"] = f"{host}:{port}"
-    if page and any(_host_and_port(scheme, each) == page for each in named.values()):
+    fits = page and any(_host_and_port(scheme, each) == page for each in named.values())
+    by = headers.get("x-forwarded-proto", "").split(",")[0].strip()
+    if by.lower() in ("https", "wss") and scheme != "https":
+        named["X-Forwarded-Proto"] = by
+    elif fits:
         return ""
     told = " and ".join(f"`{name}` names {each[:_SHOWN]!r}" for name, each in named.items())
     return (

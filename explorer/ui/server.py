@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import secrets
 import textwrap
 import threading
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -31,6 +32,7 @@ from explorer.ui.services import process_tuning
 SWEEP_INTERVAL_S = 3600.0  # between two removals of expired uploaded data
 _LETTERS = 52  # in a line of what Streamlit shows where no session opens
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
+_PREFIX = re.compile(r"(?:/[\w.~-]{1,64}){1,8}", re.ASCII)  # of a header, so nothing that a cookie could not hold
 
 
 def routes() -> list[BaseRoute]:
@@ -87,7 +89,7 @@ class SessionMiddleware:
         if scope["type"] == "websocket":
             answer = self._session
         elif scope["type"] == "http":
-            send = _across_frames(send)
+            send = _for_this_app(scope, send)
             if scope["method"] == "POST":
                 answer = self._post
             elif scope["path"].endswith(streamlit_internals.HEALTH):
@@ -150,14 +152,18 @@ def middleware() -> list[Middleware]:
 
 
 def _with_owner(scope: Scope, send: Send) -> Send:
-    """Makes sure that the request has a valid owner cookie, and returns a `send` that gives it to the browser for a
-    year. No script can read it."""
-    owner = HTTPConnection(scope).cookies.get(client.OWNER_COOKIE, "")
-    if not runs.OWNER.fullmatch(owner):
-        owner, headers = secrets.token_hex(16), MutableHeaders(scope=scope)
-        headers["cookie"] = "; ".join([*headers.getlist("cookie"), f"{client.OWNER_COOKIE}={owner}"])
-    where = "None; Secure; Partitioned" if _is_for_frames() else "Lax"
-    cookie = f"{client.OWNER_COOKIE}={owner}; Path=/; Max-Age=31536000; HttpOnly; SameSite={where}"
+    """Makes sure that the request has one valid owner cookie, and returns a `send` that gives it to the browser for a
+    year. No script can read it, and a page that came by HTTPS gets it for HTTPS alone."""
+    headers = MutableHeaders(scope=scope)
+    pairs = [each.strip() for line in headers.getlist("cookie") for each in line.split(";") if each.strip()]
+    given = [each for each in pairs if each.partition("=")[0] == client.OWNER_COOKIE]
+    # Of two, the first is for the longer path: the other one is that of an app at the root of this host.
+    valid = (value for _, _, value in (each.partition("=") for each in given) if runs.OWNER.fullmatch(value))
+    owner = next(valid, "") or secrets.token_hex(16)
+    headers["cookie"] = "; ".join([*(each for each in pairs if each not in given), f"{client.OWNER_COOKIE}={owner}"])
+    where = "Lax; Secure" if headers.get("origin", "").startswith("https://") else "Lax"
+    where = "None; Secure; Partitioned" if _is_for_frames() else where
+    cookie = f"{client.OWNER_COOKIE}={owner}; Path={_place(headers)}; Max-Age=31536000; HttpOnly; SameSite={where}"
 
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "websocket.accept":
@@ -172,21 +178,30 @@ def _is_for_frames() -> bool:
     return str(st.get_option("server.xsrfCookieSameSite")).lower() == "none"
 
 
-def _across_frames(send: Send) -> Send:
-    """A `send` that keeps Streamlit's cookie for each site that shows the app in a frame: browsers that refuse all
-    other cookies of frames take such ones."""
-    if not _is_for_frames():
-        return send
+def _place(headers: Headers) -> str:
+    """The path of the app on its host, for cookies: other apps of that host get none of them. A proxy that removes a
+    path names it in `X-Forwarded-Prefix`."""
+    prefix = headers.get("x-forwarded-prefix", "").rstrip("/")
+    return f"{prefix if _PREFIX.fullmatch(prefix) else _base()}/"
 
-    async def send_partitioned(message: Message) -> None:
+
+def _for_this_app(scope: Scope, send: Send) -> Send:
+    """A `send` that gives Streamlit's cookie the path of the app, and keeps it for each site that shows the app in a
+    frame: browsers that refuse all other cookies of frames take such ones."""
+    place = _place(Headers(scope=scope)).encode()
+
+    def changed(cookie: bytes) -> bytes:
+        cookie = re.sub(rb"; Path=/(?=;|$)", b"; Path=" + place, cookie)
+        return cookie + b"; Partitioned" if _is_for_frames() and b"SameSite=None" in cookie else cookie
+
+    async def send_changed(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [
-                (name, value + b"; Partitioned" if name == b"set-cookie" and b"SameSite=None" in value else value)
-                for name, value in message["headers"]
+                (name, changed(value) if name == b"set-cookie" else value) for name, value in message["headers"]
             ]
         await send(message)
 
-    return send_partitioned
+    return send_changed
 
 
 @asynccontextmanager
