@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from benchmarks.rows import Row, at_most, machine
@@ -115,6 +116,7 @@ def surface_lines() -> Iterator[str]:
                 values = getattr(found, quantity)[index, 0]
                 cells = " | ".join(format(values[at], style) for at in places)
                 yield f"| {name} | {found.asked.statistics} | {cells} |"
+    yield from _two_directions()
     yield ""
     yield (
         f"{settings.points} points, filter-normalised, seed {settings.seed} of the directions, n = {settings.n} "
@@ -125,13 +127,34 @@ def surface_lines() -> Iterator[str]:
     yield f"One training each, one seed of the directions. {written}. {machine()}."
 
 
-def _usual() -> Iterator[tuple[str, Surface]]:
-    """Those along one direction, measured where they do not come with the app."""
+def _two_directions() -> Iterator[str]:
+    """The losses over two directions, of the training images."""
+    yield "\nLoss on the training images over two directions that both share:\n"
+    yield "| network | statistics | at the network | smallest | median | largest | at the corners | below guessing |"
+    yield "|---" * 8 + "|"
+    shown = [*_usual(2)]
+    for name, found in shown:
+        losses = found.losses[0]
+        middle = found.asked.points // 2
+        quantiles = [losses[middle, middle], losses.min(), np.median(losses), losses.max()]
+        corners = ", ".join(format(losses[place], ".3g") for place in ((0, 0), (0, -1), (-1, 0), (-1, -1)))
+        cells = [name, found.asked.statistics, *(format(value, ".3g") for value in quantiles), corners]
+        guessing = np.log(len(checkpoints.load_pretrained(name).class_names))
+        yield f"| {' | '.join(cells)} | {np.mean(losses < guessing):.0%} |"
+    asked = shown[0][1].asked
+    yield (
+        f"\n{asked.points} × {asked.points} points from −{asked.reach:g} to {asked.reach:g} along each, "
+        f"n = {asked.n}. Below guessing: the share of points whose loss is below that of equal probabilities."
+    )
+
+
+def _usual(dimensions: int = 1) -> Iterator[tuple[str, Surface]]:
+    """Those along so many directions, measured where they do not come with the app."""
     for kind in stored.STATISTICS:
         for name in TWINS:
             checkpoint = checkpoints.load_pretrained(name)
             drawn = Drawn.read(checkpoint.data)
-            settings = stored.usual(1, statistics=kind)
+            settings = stored.usual(dimensions, statistics=kind)
             key = stored.key(checkpoints.digest(checkpoint), drawn.name, settings)
             if (found := stored.load(key)) is None:
                 *_, last = measure(checkpoint, stored.images(drawn, settings), drawn.classes, settings)

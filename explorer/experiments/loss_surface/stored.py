@@ -1,6 +1,7 @@
 """The usual surfaces, their images, and where results are kept."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -22,12 +23,12 @@ from explorer.runs import weight_snapshots
 
 USUAL = {
     1: SurfaceSettings(dimensions=1, points=21, n=64, curvature=1, curvature_images=16),
-    2: SurfaceSettings(dimensions=2, points=9, n=64, curvature_images=16),
+    2: SurfaceSettings(dimensions=2, points=15, n=64, curvature_images=16),
 }
 """What the page and the terminal measure where nothing else is asked for."""
 STATISTICS: tuple[Statistics, ...] = ("frozen", "recomputed")
 SHIPPED = ("shapes-plain-20", "shapes-resnet-20", "shapes-plain-56", "shapes-resnet-56")
-"""The networks whose usual surfaces along one direction come with the app."""
+"""The networks whose usual surfaces come with the app."""
 
 
 def usual(dimensions: int, normalisation: Normalisation = "filter", **changes: Any) -> SurfaceSettings:
@@ -117,15 +118,15 @@ def shipped(
     already are not measured again."""
     for name in SHIPPED:
         drawn = Drawn.read(loaded[name].data)
-        for statistics in STATISTICS:
-            settings = usual(1, statistics=statistics)
+        for dimensions, statistics in itertools.product(USUAL, STATISTICS):
+            settings = usual(dimensions, statistics=statistics)
             own = key(digest(loaded[name]), drawn.name, settings)
             if (found := load(own)) is None:
                 pictures = images(drawn, settings)
                 *_, last = measure(loaded[name], pictures, drawn.classes, settings, threads=threads)
                 found = last.surface
                 store(own, found)
-            yield f"{name}, {statistics}", {own: packed(found)}
+            yield f"{name}, {statistics}, {dimensions} directions", {own: packed(found)}
 
 
 def load(key: str) -> Surface | None:
