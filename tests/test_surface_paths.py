@@ -4,11 +4,13 @@ import math
 import tracemalloc
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from explorer import checkpoints
 from explorer.architectures import Stage, Stem
 from explorer.experiments.loss_surface import Surface, SurfaceSettings, cost, sentences, stored
 from explorer.experiments.loss_surface import path as paths
@@ -124,10 +126,49 @@ def sharp(increases: list[float], settings: SurfaceSettings | None = None) -> Su
 
 def test_a_verdict_needs_an_interval_of_each() -> None:
     wide, high, alone = sharp([0.0, 1.0, 2.0]), sharp([9.0, 9.1, 9.2]), sharp([1.0])
-    assert "Their intervals are apart." in sentences.comparison(("a", "b"), (wide, high))
+    assert "so the loss of b rises more." in sentences.comparison(("a", "b"), (wide, high))
     assert "no difference is shown" in sentences.comparison(("a", "b"), (wide, wide))
     for pair in ((wide, alone), (alone, alone), (alone, wide)):
         assert sentences.comparison(("a", "b"), pair) == ""
+
+
+def test_twins_are_compared_along_the_same_directions() -> None:
+    """By hand: the differences 0.10, 0.11 and 0.12 have the mean 0.11 and the half width 4.303 · 0.01 / √3 = 0.0248.
+    The intervals of both networks alone overlap."""
+    one, other = sharp([0.1, 0.5, 0.9]), sharp([0.0, 0.39, 0.78])
+    alone = [sentences.sharpness(each) for each in (one, other)]
+    assert alone[0] and alone[1] and alone[0].low < alone[1].high
+    assert sentences.comparison(("a", "b"), (one, other)) == (
+        "Increase of the loss at radius 0.1, frozen statistics: a 0.5 and b 0.39. "
+        "a minus b, over the same 3 directions: 0.11 (95 % 0.0852 to 0.135), so the loss of a rises more."
+    )
+    less = sentences.difference(other, one)
+    assert less and (less.value, less.sign) == (pytest.approx(-0.11), -1)
+    stopped = replace(other, increases_known=np.array([True, False, True]))
+    less = sentences.difference(one, stopped)
+    assert less and (less.n, less.value) == (2, pytest.approx(0.11)), "only what was measured of both"
+
+
+def test_of_several_networks_each_pair_has_its_verdict() -> None:
+    found = [sharp([0.1, 0.5, 0.9]), sharp([0.9, 0.1, 0.5]), sharp([7.1, 7.4, 7.9])]
+    said = sentences.comparison(("a", "b", "c"), found)
+    verdicts = [each for each in said.split(". ") if " minus " in each]
+    assert [each.split(",")[0] for each in verdicts] == ["a minus b", "a minus c", "b minus c"]
+    assert ["no difference" in each for each in verdicts] == [True, False, False]
+    assert said.count("so the loss of c rises more.") == 2 and "Each interval is of its pair alone." in said
+
+
+def test_the_deep_twins_that_come_with_the_app_differ_with_either_kind_of_statistics() -> None:
+    for kind, rises in (("frozen", "shapes-plain-56"), ("recomputed", "shapes-resnet-56")):
+        found = []
+        for name in ("shapes-plain-56", "shapes-resnet-56"):
+            loaded = checkpoints.load_pretrained(name)
+            own = stored.key(checkpoints.digest(loaded), loaded.data, stored.usual(1, statistics=kind))
+            found.append(stored.load(own))
+        assert found[0] and found[1]
+        said = sentences.comparison(("shapes-plain-56", "shapes-resnet-56"), [each for each in found if each])
+        assert said.endswith(f"so the loss of {rises} rises more.")
+        assert said in (Path(__file__).parents[1] / "docs/surface.md").read_text(encoding="utf-8")
 
 
 def test_the_ends_are_those_of_the_row_through_the_network() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from explorer.experiments.loss_surface.curvature import ITERATIONS, ratio
 from explorer.experiments.loss_surface.measurement import Surface
 from explorer.intervals import Mean, mean
-from explorer.labels import STATISTICS
+from explorer.labels import STATISTICS, listed
 
 KESKAR_REACH = 0.25
 """How far from the centre `keskar` looks, in steps along the directions."""
@@ -24,6 +24,8 @@ DEFINITIONS = (
     "The path is drawn from the network itself.",
     "Sharpness is the mean increase of the loss at a radius r along random filter-normalised directions, at +r and −r. "
     "Each filter moves by r times its own norm. The interval is Student's t over the directions.",
+    "Networks are compared in pairs: their directions are drawn from the same numbers. The interval is Student's t "
+    "over the differences, one a direction.",
     "The largest relative increase is (max L − L₀) / (1 + L₀), as Keskar et al. (2017, equation 4) define it. The "
     f"maximum is over the points of this surface up to {KESKAR_REACH:g} steps from the centre along each axis. So it "
     "is a lower bound.",
@@ -95,7 +97,8 @@ def finding(title: str, found: Surface, classes: int) -> str:
             f"{_bounded(largest, above)}, after {products:.0f} products."
         )
     if len(found.path):
-        text += f" The axes hold {found.held:.1%} of the path's squared distances to the centre."
+        axes = "axes hold" if asked.dimensions == 2 else "axis holds"
+        text += f" The {axes} {found.held:.1%} of the path's squared distances to the centre."
     return text
 
 
@@ -124,18 +127,47 @@ def _at_ends(found: Surface) -> str:
     return f"At the ends of the first axis the loss is {ends[0]:.3g} and {ends[1]:.3g}. "
 
 
+def difference(one: Surface, other: Surface) -> Mean | None:
+    """The mean of how much more the loss of one rises at the radius than that of the other, over the directions that
+    were measured of both; None for fewer than two, or values that are not finite.
+
+    Directions of one number are a pair: they are drawn from the same numbers. Where some parameters differ in shape,
+    their parts are independent, and the paired interval still holds.
+    """
+    n = min(len(one.increases), len(other.increases))
+    both = one.increases_known[:n] & other.increases_known[:n]
+    values = one.increases[:n][both] - other.increases[:n][both]
+    return mean(values.tolist()) if len(values) > 1 and np.isfinite(values).all() else None
+
+
 def comparison(titles: Sequence[str], found: Sequence[Surface]) -> str:
-    """Which of surfaces with one kind of statistics is sharper at the radius; "" for one, or where an interval is
-    missing."""
+    """Which of surfaces with one kind of statistics is sharper at the radius, pair by pair; "" for one, or where fewer
+    than two directions were measured of both."""
     means = [sharpness(each) for each in found]
-    if len(found) < 2 or any(each is None or not each.has_interval for each in means):
+    pairs = [(a, b) for a in range(len(found)) for b in range(a + 1, len(found))]
+    verdicts = [
+        _verdict(titles[a], titles[b], difference(found[a], found[b])) for a, b in pairs if means[a] and means[b]
+    ]
+    if not any(verdicts):
         return ""
     kinds = STATISTICS[found[0].asked.statistics]
-    parts = " and ".join(f"{title} {each.value:.3g}" for title, each in zip(titles, means, strict=True) if each)
-    known = [each for each in means if each is not None]
-    apart = all(a.high < b.low or b.high < a.low for index, a in enumerate(known) for b in known[index + 1 :])
-    verdict = "Their intervals are apart." if apart else "Their intervals overlap, so no difference is shown."
-    return f"Increase of the loss at radius {found[0].asked.radius:g}, {kinds} statistics: {parts}. {verdict}"
+    parts = [f"{title} {each.value:.3g}" for title, each in zip(titles, means, strict=True) if each]
+    if len(verdicts) > 1:
+        verdicts.append("Each interval is of its pair alone.")
+    return (
+        f"Increase of the loss at radius {found[0].asked.radius:g}, {kinds} statistics: {listed(parts)}. "
+        f"{' '.join(filter(None, verdicts))}"
+    )
+
+
+def _verdict(one: str, other: str, less: Mean | None) -> str:
+    if less is None:
+        return ""
+    interval = f" (95 % {less.low:.3g} to {less.high:.3g})" if less.has_interval else ""
+    text = f"{one} minus {other}, over the same {less.n} directions: {less.value:.3g}{interval}"
+    if not less.has_interval or not less.sign:
+        return f"{text}, so no difference is shown."
+    return f"{text}, so the loss of {one if less.sign > 0 else other} rises more."
 
 
 COLUMNS = (
