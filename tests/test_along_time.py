@@ -125,3 +125,8 @@ def test_sentences_say_from_when_on() -> None:
         "net: one has a CKA of 0.9 or more with its end from step 0 on, two only from step 20 on (debiased, n = 9 "
         "images)."
     ]
+    undefined = replace(found, debiased=np.ma.array(values, mask=values * [[[0]], [[1]]] > 0))
+    assert similarity_sentences("net", undefined) == [
+        "net: of 1 of 2 layers the CKA is not defined at some step; from step 0 on each other layer has a CKA of 0.9 "
+        "or more with its end."
+    ]

@@ -136,6 +136,18 @@ def test_a_terminal_says_the_same(run: runs.Run, capsys: pytest.CaptureFixture[s
         assert words in capsys.readouterr().err
 
 
+def test_more_steps_than_memory_holds_are_refused_before_any_is_loaded(
+    run: runs.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measured, "MOST_BYTES", 1000)
+    monkeypatch.setattr(measured, "time_strip", lambda *_: pytest.fail("loaded"))
+    app = open_page(wrong=True, measure="yes")
+    assert ["50 images at 3 steps need" in each.value for each in app.error] == [True]
+    file = str(run.network_file(file_stem(SPECS[0].name)))
+    assert main(["time", file, next(iter(PHOTOS)), "--count", "12"]) == 2
+    assert "12 images at 3 steps need" in capsys.readouterr().err
+
+
 def test_a_network_without_a_past_is_one_sentence(run: runs.Run) -> None:
     app = open_page(first="shapes-plain-8", second="shapes-resnet-8")
     assert "No weights of earlier steps are kept of plain-8 and ResNet-8." in texts(app)

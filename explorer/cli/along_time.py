@@ -49,13 +49,16 @@ def follow_time(arguments: argparse.Namespace) -> CommandResult:
     steps = weight_snapshots.steps_in(folder)
     layer = arguments.layer or explained_layer(finished.spec)
     along_time.check(finished.spec, steps, layer)  # before any images are read
+    if arguments.weights is None:
+        weight_snapshots.check_end(folder, finished.network)
     target = None if arguments.target is None else inputs.class_index(arguments.target, finished.class_names)
     picture = inputs.picture(arguments.picture, finished, arguments.paper)
     image = inputs.image(picture, finished, arguments.frame)
     data, images, _, finished, notes = inputs.labelled_images(finished, arguments)
     load = partial(_load, folder, finished)
-    strip = followed(along_time.time_strip(load, steps, image, layer, target))
     taken = rows(images, evenly(len(images), arguments.count))
+    along_time.cost(finished.spec, len(steps), len(taken)).check()  # before any step is loaded
+    strip = followed(along_time.time_strip(load, steps, image, layer, target))
     found = followed(along_time.step_similarity(load, steps, taken.images))
     names = finished.class_names
     title = finished.spec.name

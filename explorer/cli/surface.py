@@ -25,6 +25,7 @@ from explorer.experiments.loss_surface.path import Span, Weights
 from explorer.experiments.loss_surface.placed import norms
 from explorer.experiments.measurement import MOST_NETWORKS, content_of
 from explorer.files import csv_text, npz, write_atomically
+from explorer.labels import listed
 from explorer.runs import weight_snapshots
 from explorer.runs.directory import file_stem
 from explorer.training import training_speed
@@ -101,10 +102,13 @@ def measure_surface(arguments: argparse.Namespace) -> CommandResult:
     kinds = stored.STATISTICS if arguments.batchnorm == "both" else (arguments.batchnorm,)
     settings = _settings(arguments)
     asked = [_Asked(name, arguments, settings) for name in arguments.names]
-    wanted = [(each, replace(settings, statistics=kind)) for kind in kinds for each in asked]
+    wanted = [(each, replace(each.settings, statistics=kind)) for kind in kinds for each in asked]
     for each, own in wanted:
         check_statistics(each.checkpoint.spec, own, bool(norms(each.checkpoint.network)))
     check_path((each.checkpoint.spec, each.steps) for each in asked)  # before any kept weights are loaded
+    for each in asked:
+        if each.weights and each.steps:
+            weight_snapshots.check_end(each.weights, each.checkpoint.network)
     span = stored.shared_span([each.checkpoint for each in asked], [each.snapshots for each in asked], settings)
     for each in asked:
         each.span = span
@@ -120,12 +124,18 @@ def measure_surface(arguments: argparse.Namespace) -> CommandResult:
     results: list[_Result] = []
     stopped = False
     for each, own in wanted:
-        if not stopped:
-            found, seconds, stopped = each.measured(own, arguments)
+        if stopped:
+            break
+        found, seconds, stopped = each.measured(own, arguments)
+        if found is not None:
             results.append((each, own, found, seconds))
-    document, lines = _shown(results, kinds)
+    if not results:
+        raise KeyboardInterrupt
+    complete = {(each.name, own.statistics) for each, own, found, _ in results if found.is_complete}
+    left = [(each, own) for each, own in wanted if (each.name, own.statistics) not in complete]
+    document, lines = _shown(results, left)
     for file in files:
-        write_atomically(file, _content(file, results))
+        write_atomically(file, _content(file, results, asked))
     return document, lines
 
 
@@ -140,11 +150,13 @@ class _Asked:
         self.weights = weight_snapshots.beside(Path(name)) if Path(name).is_file() else None
         self.steps = len(weight_snapshots.steps_in(self.weights)) if self.weights else 0
         self.keys: dict[SurfaceSettings, str] = {}  # each takes all kept weights
+        self.settings = settings
         drawn = shapes.named(checkpoint.data) if arguments.data is None else None
         if drawn is not None and (drawn.size, drawn.size) == checkpoint.spec.input_shape[1:]:
             self.data, self.class_names, self.checkpoint = drawn.name, drawn.classes, checkpoint
             self.images, self.notes = stored.images(drawn, settings), list(shapes.NOTES)
             self.content = drawn.name
+            self._count()
             return
         found = {
             split: inputs.labelled_images(checkpoint, arguments, split) for split in settings.splits
@@ -154,6 +166,11 @@ class _Asked:
         self.images = {split: stored.taken(each.split, settings.n) for split, each in found.items()}
         self.notes = list(first.notes)
         self.content = "/".join(content_of(each, first.class_names) for each in self.images.values())
+        self._count()
+
+    def _count(self) -> None:
+        """Cost and key count the images that there are."""
+        self.settings = replace(self.settings, n=min(self.settings.n, max(map(len, self.images.values()))))
 
     def snapshots(self) -> list[tuple[int, Weights]]:
         """The kept weights of its training, loaded anew each time: of many networks they would fill the memory."""
@@ -172,31 +189,36 @@ class _Asked:
     def stored(self, settings: SurfaceSettings) -> Surface | None:
         return stored.load(self.key(settings))
 
-    def measured(self, settings: SurfaceSettings, arguments: argparse.Namespace) -> tuple[Surface, float, bool]:
-        """The surface, the seconds that it took, 0 for a kept one, and whether Ctrl-C has stopped it. Raises
-        KeyboardInterrupt where nothing was measured before."""
+    def measured(self, settings: SurfaceSettings, arguments: argparse.Namespace) -> tuple[Surface | None, float, bool]:
+        """The surface, the seconds that it took, 0 for a kept one, and whether Ctrl-C has stopped it. What was measured
+        until then is kept, and the next call goes on from it; it is None where that is nothing."""
         if not arguments.again and (known := self.stored(settings)):
             return known, 0.0, False
         started = shown = time.monotonic()
         steps = loss_surface.measure(
             self.checkpoint, self.images, self.class_names, settings,
             snapshots=self.snapshots(), span=self.span, threads=arguments.threads,
+            known=None if arguments.again else stored.begun(self.key(settings)),
         )  # fmt: skip
         found: Surface | None = None
+        before = 0.0
         try:
             with closing(steps):
                 for step in steps:
+                    if found is None:
+                        before = step.share  # of what an earlier call has measured
                     found, now = step.surface, time.monotonic()
                     if now - shown > REPORT_EVERY and step.share < 1:
                         shown = now
-                        left = round((now - started) * (1 - step.share) / max(step.share, 1e-3))
+                        left = round((now - started) * (1 - step.share) / max(step.share - before, 1e-3))
                         told = (
                             f"{self.name}, {settings.statistics}: {step.share:4.0%}  {left // 60}:{left % 60:02} left"
                         )
                         print(told, file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             if found is None or not found.measured.any():
-                raise
+                return None, 0.0, True
+            stored.store(self.key(settings), found)
             return found, time.monotonic() - started, True
         assert found is not None
         stored.store(self.key(settings), found)
@@ -224,7 +246,9 @@ def _settings(arguments: argparse.Namespace) -> SurfaceSettings:
 _Result = tuple[_Asked, SurfaceSettings, Surface, float]
 
 
-def _shown(results: Sequence[_Result], kinds: Sequence[str]) -> CommandResult:
+def _shown(results: Sequence[_Result], left: Sequence[tuple[_Asked, SurfaceSettings]]) -> CommandResult:
+    """What the results say; `left` are those that Ctrl-C has stopped or kept from beginning."""
+    kinds = list(dict.fromkeys(settings.statistics for _, settings, *_ in results))
     documents: list[dict[str, Any]] = []
     lines: list[str] = []
     for each, settings, found, seconds in results:
@@ -239,16 +263,24 @@ def _shown(results: Sequence[_Result], kinds: Sequence[str]) -> CommandResult:
     ]
     cells = [sentences.cells(each.name, found, each.checkpoint.spec.classes) for each, _, found, _ in results]
     settings = results[0][1]
-    heading = (
-        f"{settings.dimensions}-D surface, {settings.points} points a side, ±{settings.reach:g}, {settings.n} images "
-        f"of each of {' and '.join(settings.splits)}, seed {settings.seed}, directions {settings.normalisation}"
+    counts = dict.fromkeys(
+        " and ".join(f"{n:,} {split}" for n, split in zip(found.counts, found.splits, strict=True))
+        for _, _, found, _ in results
     )
+    heading = (
+        f"{settings.dimensions}-D surface, {settings.points} points a side, ±{settings.reach:g}, "
+        f"{' or '.join(counts)} images, seed {settings.seed}, directions {settings.normalisation}"
+    )
+    stopped = [f"{each.name} with {own.statistics} statistics" for each, own in left]
+    if stopped:
+        lines.append(f"Stopped. Not complete: {listed(stopped)}. The same command goes on from there.")
     notes = list(dict.fromkeys(note for each, *_ in results for note in each.notes))
     assumed = [note for each, *_ in results for note in inputs.assumptions(each.checkpoint)]
     lines = [heading, "", *table(sentences.COLUMNS, cells), "", *lines, *filter(None, compared), ""]
     lines += [*sentences.DEFINITIONS, *notes_block(list(dict.fromkeys([*notes, *assumed])))]
     document = {
-        "settings": settings.to_dict() | {"statistics": list(kinds)},
+        "settings": settings.to_dict() | {"statistics": kinds},
+        "not_complete": [{"network": each.name, "statistics": own.statistics} for each, own in left],
         "surfaces": documents,
         "comparison": [each for each in compared if each],
         "definitions": list(sentences.DEFINITIONS),
@@ -303,14 +335,15 @@ def _by_split(found: Surface, values: np.ndarray) -> dict[str, Any]:
     return {split: each.tolist() for split, each in zip(found.splits, rows, strict=True)}
 
 
-def _content(file: Path, results: Sequence[_Result]) -> bytes:
+def _content(file: Path, results: Sequence[_Result], asked: Sequence[_Asked]) -> bytes:
     if file.suffix == ".csv":
         lines: list[Sequence[object]] = [sentences.header(results[0][2])]
         lines += [row for each, _, found, _ in results for row in sentences.rows(each.name, found)]
         return csv_text(lines).encode("utf-8", "replace")
     arrays = {}
     for each, settings, found, _ in results:
-        stem = f"{Path(each.name).stem}/{settings.statistics}"
+        # A number as well, since files of several folders may have one name.
+        stem = f"{asked.index(each)}-{Path(each.name).stem}/{settings.statistics}"
         for name in ("xs", "ys", "losses", "errors", "measured", "centre", "increases", "curvature", "path"):
             arrays[f"{stem}/{name}"] = getattr(found, name)
     return npz(arrays)

@@ -135,15 +135,25 @@ def time_strip(
 
 @dataclass(frozen=True)
 class Cost:
-    """Multiply-accumulates of comparing the steps, and bytes of all Gram matrices together."""
+    """Multiply-accumulates of comparing `steps` on `n` images, and bytes of all Gram matrices together."""
 
     macs: int
     bytes: int
+    steps: int
+    n: int
+
+    def check(self) -> None:
+        """Raises ValueError, with the numbers, for more than memory holds."""
+        if self.bytes > MOST_BYTES:
+            raise ValueError(
+                f"{self.n:,} images at {self.steps} steps need {self.bytes / 1e6:,.0f} MB, and "
+                f"{MOST_BYTES / 1e6:,.0f} MB is the most; choose fewer images."
+            )
 
 
 def cost(spec: ArchitectureSpec, steps: int, n: int) -> Cost:
     layers = sum(layer.kind in similarity.KINDS for layer in describe(spec).layers)
-    return Cost(steps * similarity.cost(spec, n).macs, 4 * steps * layers * n * n)
+    return Cost(steps * similarity.cost(spec, n).macs, 4 * steps * layers * n * n, steps, n)
 
 
 def step_similarity(
@@ -159,11 +169,8 @@ def step_similarity(
     grams: list[Grams] = []
     for place, step in enumerate(steps):
         loaded = load(step)
-        if not place and (needed := cost(loaded.spec, len(steps), len(pixels)).bytes) > MOST_BYTES:
-            raise ValueError(
-                f"{len(pixels):,} images at {len(steps)} steps need {needed / 1e6:,.0f} MB, and "
-                f"{MOST_BYTES / 1e6:,.0f} MB is the most; choose fewer images."
-            )
+        if not place:
+            cost(loaded.spec, len(steps), len(pixels)).check()
         for share, found in similarity.layer_grams(loaded, pixels):
             if found is not None:
                 grams.append(found)
@@ -223,9 +230,16 @@ def similarity_sentences(title: str, found: StepSimilarity) -> list[str]:
     if len(found.steps) < 3 or not known:
         return [f"{title}: too few steps can be compared to say when its layers settle."]
     first, last = min(known, key=lambda layer: known[layer]), max(known, key=lambda layer: known[layer])
+    undefined = len(settled) - len(known)
     if known[first] == known[last]:
-        return [f"{title}: from step {known[first]:,} on every layer has a CKA of {SETTLED} or more with its end."]
-    return [
-        f"{title}: {first} has a CKA of {SETTLED} or more with its end from step {known[first]:,} on, {last} only from "
-        f"step {known[last]:,} on (debiased, n = {found.n} images)."
-    ]
+        whose = "each other layer" if undefined else "every layer"
+        text = f"from step {known[first]:,} on {whose} has a CKA of {SETTLED} or more with its end."
+    else:
+        text = (
+            f"{first} has a CKA of {SETTLED} or more with its end from step {known[first]:,} on, {last} only from "
+            f"step {known[last]:,} on (debiased, n = {found.n} images)."
+        )
+    if undefined:
+        left = f"of {undefined} of {len(settled)} layers the CKA is not defined at some step"
+        return [f"{title}: {left}; {text}"]
+    return [f"{title}: {text}"]

@@ -280,7 +280,7 @@ def progress(run: SurfaceRun) -> SurfaceProgress:
     """Raises ValueError where the run is damaged."""
     alive = is_held(run.lock)  # first: what its last moment wrote is then read too
     known = tuple(load(run, number) for number in range(len(run.surfaces())))
-    share, end = 0.0, {}
+    share, end = _share_known(run, known), {}
     with suppress(OSError, ValueError, TypeError, AttributeError):
         share = float(json.loads(run.progress_file.read_text(encoding="utf-8"))["share"])
     with suppress(OSError, ValueError):
@@ -293,6 +293,13 @@ def progress(run: SurfaceRun) -> SurfaceProgress:
     else:
         state = end["outcome"] if end.get("outcome") in ("finished", "stopped", "failed") else "interrupted"
     return SurfaceProgress(state, 1.0 if state == "finished" else share, str(end.get("message", "")), known)
+
+
+def _share_known(run: SurfaceRun, known: "Sequence[Surface | None]") -> float:
+    """The share of the run's work that was done for what is known."""
+    from explorer.experiments.loss_surface.cost import share_known
+
+    return share_known([each.settings for each in run.surfaces()], known)
 
 
 def load(run: SurfaceRun, number: int) -> "Surface | None":
@@ -341,7 +348,7 @@ def run_process(run: SurfaceRun) -> int:
 
 
 def _measure(run: SurfaceRun) -> str:
-    _keep_share(run, 0.0)
+    _keep_share(run, _share_known(run, [load(run, number) for number in range(len(run.surfaces()))]))
     left = _left(run)
     if left and not _measure_rest(run, left):
         return "stopped"
@@ -365,8 +372,8 @@ def _left(run: SurfaceRun) -> _Left:
     for number, each in enumerate(run.surfaces()):
         known = load(run, number)
         if each.key and not (known and known.is_complete):
-            known = stored.load(each.key) or known
-            if known is not None and known.is_complete:
+            known = stored.load(each.key) or known or stored.begun(each.key)
+            if known is not None:
                 write_atomically(run.surface_file(number), npz(stored_results.pack(known)))
         if known is None or not known.is_complete:
             left.append((number, each, known))
@@ -380,7 +387,7 @@ def _measure_rest(run: SurfaceRun, left: _Left) -> bool:
     from explorer import checkpoints, stored_results
     from explorer.datasets import Split
     from explorer.experiments.loss_surface import cost, measure, stored
-    from explorer.experiments.loss_surface.cost import passes
+    from explorer.experiments.loss_surface.cost import passes, share_known
 
     request, facts, settings = run.request(), run.networks(), left[0][1].settings
     loaded = [checkpoints.load(run.network_file(number)) for number in range(len(facts))]
@@ -393,9 +400,13 @@ def _measure_rest(run: SurfaceRun, left: _Left) -> bool:
     cost(specs, 1e12, [kept[each.network] for _, each, _ in left]).check()  # the memory that is free now
     snapshots = [partial(stored.snapshots_of, of.run, of.file) for of in facts]
     span = stored.shared_span(loaded, snapshots, settings)
-    total, before = sum(passes(each.settings) for _, each, _ in left), 0.0
+    asked = [each.settings for each in run.surfaces()]
+    done = [passes(each) for each in asked]  # passes; a surface that is not left is complete
+    total = sum(done)
     for number, each, known in left:
-        size, kept_at = passes(each.settings), 0.0
+        done[number] *= share_known([each.settings], [known])
+    for number, each, known in left:
+        kept_at = 0.0
         steps = measure(
             loaded[each.network], splits, request["class_names"], each.settings,
             snapshots=snapshots[each.network](), span=span, known=known,
@@ -406,12 +417,12 @@ def _measure_rest(run: SurfaceRun, left: _Left) -> bool:
                 if stopping or step.share == 1 or time.monotonic() - kept_at > KEEP_S:
                     kept_at = time.monotonic()
                     write_atomically(run.surface_file(number), npz(stored_results.pack(step.surface)))
-                    _keep_share(run, (before + step.share * size) / total)
+                    done[number] = step.share * passes(each.settings)
+                    _keep_share(run, sum(done) / total)
                 if stopping and step.share < 1:
                     return False
         if each.key:
             stored.store(each.key, step.surface)
-        before += size
     return True
 
 

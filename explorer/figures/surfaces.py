@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from explorer.figures.charts import GREY, Series, add_line, empty_chart, log_axis_of
 from explorer.figures.raster import SIZE_COLOURS
-from explorer.figures.text_escaping import escape_html
+from explorer.figures.text_escaping import escape_html, escape_template
 from explorer.numbers import finite
 
 Quantity = Literal["loss", "error", "ratio"]
@@ -24,6 +24,7 @@ _PANEL_PX, _SCALE_PX, _LINE_PX, _TICKS_PX = 270, 64, 18, 40
 _BETWEEN = 0.35  # of a surface's width, between two in one scene
 _PATH = "#D55E00"  # in no palette of sizes
 _LEVELS = 12
+_TICK_ROW = 0.05  # of a chart's height: the ticks of one network's path
 _WORDS = {"loss": "loss, log scale", "error": "error", "ratio": "|λmin / λmax|, log scale"}
 
 
@@ -39,9 +40,13 @@ class SurfacePanel:
     path: np.ndarray
 
 
-def surface_curves(lines: Sequence[tuple[Series, np.ndarray, np.ndarray]], quantity: Quantity) -> go.Figure:
+def surface_curves(
+    lines: Sequence[tuple[Series, np.ndarray, np.ndarray]],
+    quantity: Quantity,
+    paths: Sequence[tuple[Series, np.ndarray]] = (),
+) -> go.Figure:
     """Loss on a logarithmic axis, or error, along one direction: (line, steps, values) of each. A value that is NaN is
-    a gap, and so is a loss of 0 on that axis."""
+    a gap, and so is a loss of 0 on that axis. Ticks at the bottom are the `paths` of trainings, (P, 3): step, x, y."""
     losses = [float(value) for _, _, values in lines for value in values if np.isfinite(value)]
     yaxis = log_axis_of(losses) if quantity != "error" else {"tickformat": ".0%", "range": [-0.02, 1.02]}
     figure = empty_chart(
@@ -52,6 +57,16 @@ def surface_curves(lines: Sequence[tuple[Series, np.ndarray, np.ndarray]], quant
     for series, xs, values in lines:
         shown = [None if not np.isfinite(value) or (quantity != "error" and value <= 0) else value for value in values]
         add_line(figure, series, xs.tolist(), shown, f"%{{x:.3g}}: %{{y:{style}}}", marker={"size": 5})
+    drawn = [(series, path) for series, path in paths if len(path)]
+    for number, (series, path) in enumerate(drawn):
+        figure.add_scatter(
+            x=path[:, 1], y=np.full(len(path), _TICK_ROW * (number + 0.5)), yaxis="y2", mode="markers",
+            marker={"symbol": "line-ns-open", "size": 9, "color": series.colour}, showlegend=False,
+            customdata=[f"step {step:,.0f}" for step in path[:, 0]],
+            hovertemplate=f"%{{customdata}}: %{{x:.3g}}<extra>{escape_template(series.title)}</extra>",
+        )  # fmt: skip
+    if drawn:
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
     figure.add_vline(x=0, line={"color": GREY, "dash": "dash", "width": 1.5})
     return figure
 

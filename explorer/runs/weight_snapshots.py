@@ -234,6 +234,18 @@ def beside(file: Path) -> Path:
     return next((folder for folder in folders if steps_in(folder)), folders[0])
 
 
+def check_end(folder: Path, network: Network) -> None:
+    """Raises ValueError where the last snapshot in that folder is not of this finished network: the folder is then of
+    another training. Raises CheckpointError as `load` does."""
+    last = dict(load(folder, file_stem(network.spec.name), steps_in(folder)[-1]).named_parameters())
+    own = {name: each.detach().to("cpu", torch.bfloat16).float() for name, each in network.named_parameters()}
+    if {*own} != {*last} or not all(torch.equal(own[name], last[name]) for name in own):
+        raise ValueError(
+            f"the weights in `{folder}` are of another training than this network; move the folder away, or give the "
+            "file of its own training."
+        )
+
+
 def snapshot_steps(run: Run) -> tuple[int, ...]:
     """The steps of the run whose weights are kept, in their order; none of a run without snapshots."""
     return steps_in(run.weights)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.experiments.loss_surface.curvature import ITERATIONS, product_passes
-from explorer.experiments.loss_surface.measurement import batch_size
+from explorer.experiments.loss_surface.measurement import Surface, batch_size, passes_known
 from explorer.experiments.loss_surface.settings import SurfaceSettings
 from explorer.machine import cores
 from explorer.machine.memory import free_memory
@@ -73,6 +73,12 @@ def passes(settings: SurfaceSettings) -> float:
     found = float(settings.places * settings.n * len(settings.splits))
     found += 2 * settings.directions * settings.n
     return found + settings.curvature_places * ITERATIONS * product_passes(min(settings.curvature_images, settings.n))
+
+
+def share_known(asked: Sequence[SurfaceSettings], found: Sequence[Surface | None]) -> float:
+    """The share of the passes of all these surfaces that was made for what is known of them, 0..1."""
+    made = sum(min(passes(own), passes_known(known)) for own, known in zip(asked, found, strict=True) if known)
+    return made / sum(map(passes, asked)) if asked else 0.0
 
 
 def cost(asked: Asked, macs_a_second: float, steps: Sequence[int] = ()) -> SurfaceCost:

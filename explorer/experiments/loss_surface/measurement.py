@@ -105,7 +105,7 @@ class Surface:
 
 @dataclass(frozen=True, eq=False)
 class SurfaceStep:
-    """The `share` of the work that is done, 0..1, and what is known so far."""
+    """The `share` of the work that is done, 0..1, with what was `known` before, and what is known so far."""
 
     share: float
     surface: Surface
@@ -147,8 +147,9 @@ def measure(
     for _ in range(count):
         copies.put(Placed(work.origin))
     jobs = list(work.jobs())
-    total, done = sum(job.cost for job in jobs), 0.0
-    yield SurfaceStep(0.0, work.surface())
+    done = passes_known(work.found)
+    total = done + sum(job.cost for job in jobs)
+    yield SurfaceStep(min(0.999, done / total) if total else 0.0, work.surface())
     with closing(on_all_cores((partial(_call, job, copies) for job in jobs), count)) as results:
         for job, result in zip(jobs, results, strict=True):
             job.keep(result)
@@ -164,6 +165,14 @@ def check_statistics(spec: ArchitectureSpec, settings: SurfaceSettings, has_norm
         raise ValueError(
             f"{spec.name} has no BatchNorm layer, so there are no statistics to recompute; choose frozen statistics."
         )
+
+
+def passes_known(found: Surface) -> float:
+    """Passes of one image that what is known of a surface took."""
+    asked, n = found.asked, found.counts[0]
+    passes = float(found.measured.sum()) * sum(found.counts) + 2.0 * n * float(found.increases_known.sum())
+    each = product_passes(min(asked.curvature_images, n))
+    return passes + len(found.curvature) * (ITERATIONS + 1) * each
 
 
 def batch_size(spec: ArchitectureSpec) -> int:

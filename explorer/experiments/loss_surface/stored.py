@@ -130,12 +130,25 @@ def shipped(
 
 
 def load(key: str) -> Surface | None:
-    """The surface of that key; None where there is none."""
-    return stored_results.unpack(Surface, stored_results.load(key))
+    """The surface of that key; None where there is none, or only a part of it."""
+    found = begun(key)
+    return found if found is not None and found.is_complete else None
+
+
+def begun(key: str) -> Surface | None:
+    """The surface of that key, or the part of it that was measured before its measurement was stopped; None where there
+    is none."""
+    found = stored_results.unpack(Surface, stored_results.load(key))
+    try:
+        return found if found is None or found.asked else None
+    except (ValueError, TypeError):  # damaged
+        return None
 
 
 def store(key: str, found: Surface) -> None:
-    stored_results.store(key, packed(found))
+    """Keeps the surface; a part of one never in place of a whole one."""
+    if found.is_complete or load(key) is None:
+        stored_results.store(key, packed(found))
 
 
 def packed(found: Surface) -> Mapping[str, np.ndarray]:

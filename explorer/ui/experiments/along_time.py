@@ -117,6 +117,9 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         for each in asked
     ]
     costs = {each.name: along_time.cost(each.chosen.checkpoint.spec, len(kept[each.name]), n) for each in asked}
+    for each in found:
+        if each.similarity is None:
+            costs[each.asked.name].check()
     tasks = [
         *((each, "strip", len(kept[each.asked.name])) for each in found if each.strip is None),
         *((each, "similarity", costs[each.asked.name].macs) for each in found if each.similarity is None),

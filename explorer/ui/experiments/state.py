@@ -17,6 +17,7 @@ MOST_IMAGES = 10_000
 ReadyStudy = Literal["shortcut-depth", "degradation", "norm", "which-shortcut", "hybrid", "learning-rate"]
 STUDY = re.compile(r"[0-9a-f]{32}|")  # also the id of a measured surface
 STEP = re.compile(r"(\d{1,3}(\.\d{1,4})?)?", re.ASCII)
+REACHES = (0.001, 100.0)  # of a surface, from the network
 AXES = re.compile(r"[\w.:|;,*+ -]{0,200}", re.ASCII)
 MOST_SEEDS, MOST_EPOCHS, MOST_AT_ONCE = 20, 1000, 64
 DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
@@ -91,9 +92,12 @@ class ExperimentsState(UrlState):
         if self.layer is not None and not NAME.fullmatch(self.layer):
             raise ValueError(f"`layer` must be the name of a layer, received {self.layer!r:.80}.")
 
-        if not STUDY.fullmatch(self.surface) or not STEP.fullmatch(self.reach):
+        low, high = REACHES
+        is_reach = STEP.fullmatch(self.reach) and (not self.reach or low <= float(self.reach) <= high)
+        if not STUDY.fullmatch(self.surface) or not is_reach:
             raise ValueError(
-                f"`surface` must be the id of a surface and `reach` a number, received {self.reach[:80]!r}."
+                f"`surface` must be the id of a surface and `reach` a number from {low:g} to {high:g}, received "
+                f"{self.reach[:80]!r}."
             )
         if not STUDY.fullmatch(self.study) or not AXES.fullmatch(self.axes):
             raise ValueError(f"`study` must be the id of a study and `axes` its axes, received {self.study[:80]!r}.")

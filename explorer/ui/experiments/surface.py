@@ -13,13 +13,13 @@ from explorer.experiments.loss_surface.measurement import check_statistics
 from explorer.experiments.loss_surface.path import FEWEST_STEPS
 from explorer.experiments.loss_surface.placed import norms
 from explorer.experiments.loss_surface.settings import MOST_POINTS, REACH, Normalisation
-from explorer.experiments.surface_runs import AskedSurface, NetworkFacts
+from explorer.experiments.surface_runs import AskedSurface, NetworkFacts, SurfaceRun
 from explorer.ui import client, dataset_access, forecasts, lesson, measured_images, network_registry, user_models
 from explorer.ui.experiments import controls, surface_view
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.images import choose_images, images_of
 from explorer.ui.experiments.question import AskedNetwork
-from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.experiments.state import REACHES, ExperimentsState
 from explorer.ui.experiments.surface_answer import ShownSurface, answer, choose_view, take_home
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.network_text import source_text
@@ -104,7 +104,7 @@ def _choose(state: ExperimentsState) -> None:
         kind: Normalisation = "none" if state.directions == "none" else "filter"
         if state.directions != "path":
             bound(
-                st.number_input, "From −x to x", 0.01, 100.0, step=0.05, key="surface_reach", width=140,
+                st.number_input, "From −x to x", *REACHES, step=0.05, format="%g", key="surface_reach", width=140,
                 value=float(state.reach or REACH[kind]),
                 write=lambda reach: update_state(reach=f"{reach:.4f}".rstrip("0").rstrip(".")),
             )  # fmt: skip
@@ -159,11 +159,15 @@ def _offer(state: ExperimentsState, networks: Sequence[AskedNetwork], data: str,
             [steps[each.name] for each, _ in missing],
         )
         st.markdown(as_sentence(f"{_count(len(missing))} to measure: {expected.sentence}"))
-        expected.check()
-        st.button(
-            "Measure", key="surface_start", type="primary", on_click=_start,
-            args=(networks, facts, wanted, keys, data, n, source),
-        )  # fmt: skip
+        try:
+            expected.check()
+        except ValueError as error:  # what is kept is shown all the same
+            st.error(as_sentence(user_message(error)))
+        else:
+            st.button(
+                "Measure", key="surface_start", type="primary", on_click=_start,
+                args=(networks, facts, wanted, keys, data, n, source),
+            )  # fmt: skip
     else:
         st.caption(as_text(f"{_count(len(shown))} kept: measured before, on these images with these weights."))
     if shown:
@@ -248,6 +252,18 @@ def _earlier() -> None:
         return
     st.markdown("**Your surfaces**")
     for run in mine:
-        found = surface_runs.progress(run)
-        label = f"{run.request()['title']} · {found.state}" + (f" {found.share:.0%}" if found.share < 1 else "")
+        try:
+            found = surface_runs.progress(run)
+            label = f"{run.request()['title']} · {found.state}" + (f" {found.share:.0%}" if found.share < 1 else "")
+        except ValueError:  # damaged, or deleted meanwhile in another tab
+            if run.request_file.exists():
+                st.button(
+                    "A damaged surface · Delete", key=f"surface_{run.id}", on_click=_delete_damaged, args=(run,)
+                )  # fmt: skip
+            continue
         st.button(as_text(label), key=f"surface_{run.id}", on_click=update_state, kwargs={"surface": run.id})
+
+
+def _delete_damaged(run: SurfaceRun) -> None:
+    with report_errors("The surface cannot be deleted"):
+        surface_runs.delete(run)

@@ -15,7 +15,7 @@ from explorer.experiments.loss_surface.curvature import ratio
 from explorer.figures import DASHES, Chapter, Chart, Part, Series, SurfacePanel, Table
 from explorer.figures.surfaces import Quantity
 from explorer.files import csv_text, npz
-from explorer.labels import STATISTICS
+from explorer.labels import STATISTICS, listed
 from explorer.ui import navigation
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.state import ExperimentsState
@@ -71,7 +71,15 @@ def answer(shown: Sequence[ShownSurface], state: ExperimentsState) -> list[Part]
     parts += _curvature(shown)
     cells = [sentences.cells(each.title, each.surface, each.classes) for each in shown]
     parts += [Table(sentences.COLUMNS, cells, 2), *(text for text in said if text not in parts)]
-    return parts if len(first.path) else [*parts, NO_PATH]
+    return [*parts, *_without_path(shown)]
+
+
+def _without_path(shown: Sequence[ShownSurface]) -> list[Part]:
+    """Which networks have no path."""
+    without = list(dict.fromkeys(each.title for each in shown if not len(each.surface.path)))
+    if all(not len(each.surface.path) for each in shown):
+        return [NO_PATH]
+    return [f"No weights of the training of {listed(without)} were kept, so no path is drawn there."] if without else []
 
 
 def _curves(shown: Sequence[ShownSurface], quantity: Quantity, at: int, pictures: str) -> Chart:
@@ -80,8 +88,11 @@ def _curves(shown: Sequence[ShownSurface], quantity: Quantity, at: int, pictures
         values = getattr(each.surface, {"loss": "losses", "error": "errors"}[quantity])[at, 0]
         known = each.surface.measured[0]
         lines.append((_series(each, shown), each.surface.xs[known], values[known]))
-    figure = figures.surface_curves(lines, quantity)
+    paths = {each.title: (Series(each.title, each.colour), each.surface.path) for each in shown}
+    figure = figures.surface_curves(lines, quantity, list(paths.values()))
     text = f"{pictures}. Dashed: recomputed statistics. The grey line is the network itself; a gap has no finite value."
+    if any(len(path) for _, path in paths.values()):
+        text += " Ticks below are the kept steps of the training, projected on the direction."
     return Chart(figure, f"{quantity.capitalize()} along one direction", text)
 
 
@@ -121,7 +132,7 @@ def _curvature(shown: Sequence[ShownSurface]) -> list[Part]:
     """The eigenvalue ratio over the surface, where it was measured at several places."""
     if shown[0].surface.asked.curvature < 3 or not any(len(each.surface.curvature) for each in shown):
         return []
-    made = [_ratios(each.surface) for each in shown]
+    made = [(each, *_ratios(each.surface)) for each in shown if len(each.surface.curvature)]
     n = min(shown[0].surface.asked.curvature_images, shown[0].surface.counts[0])
     text = (
         f"|λmin / λmax| of the Hessian on {n} {SPLITS[shown[0].surface.splits[0]]}. Near 0 the loss curves upward "
@@ -129,12 +140,9 @@ def _curvature(shown: Sequence[ShownSurface]) -> list[Part]:
     )
     title = "How much of the curvature is downward"
     if shown[0].surface.asked.dimensions == 1:
-        lines = [(_series(each, shown), xs, values[0]) for each, (xs, _, values) in zip(shown, made, strict=True)]
+        lines = [(_series(each, shown), xs, values[0]) for each, xs, _, values in made]
         return [Chart(figures.surface_curves(lines, "ratio"), title, text)]
-    panels = [
-        SurfacePanel(each.words, xs, ys, values, np.zeros((0, 3)))
-        for each, (xs, ys, values) in zip(shown, made, strict=True)
-    ]
+    panels = [SurfacePanel(each.words, xs, ys, values, np.zeros((0, 3))) for each, xs, ys, values in made]
     return [Chart(figures.surface_maps(panels, "ratio"), title, text)]
 
 
