@@ -118,6 +118,17 @@ def test_compare_at_a_step_is_compare_of_a_run_that_ended_there(films: tuple[lis
     assert aligned(early) != aligned(whole)
 
 
+def test_a_damaged_step_leaves_the_slider(films: tuple[list[str], list[str]], data_folder: Path) -> None:
+    film, _ = films
+    (damaged,) = data_folder.glob(f"runs/{film[0].split('-')[1]}/weights/3.safetensors")
+    damaged.write_bytes(b"damaged")
+    app = opened(COMPARE, networks=",".join(film), picture=SAMPLE)
+    app.query_params["step"] = "3"
+    app.run()
+    assert ["damaged; choose another step" in each.value for each in app.error] == [True]
+    assert json.loads(component(app, "film").json)["step"] == 3
+
+
 def profiles(app: AppTest) -> dict[str, Any]:
     return json.loads(component(app, "profile").json)
 

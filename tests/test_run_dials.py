@@ -29,6 +29,7 @@ from explorer.runs.fitting import fit_beside, fit_run
 from explorer.runs.log import LogWriter, read
 from explorer.training import Processes, TrainingState, fit_together
 from explorer.training.dials import DialChange, recorded_changes
+from explorer.ui.build.dials import DIALS
 from tests.test_dials import CONFIG, DATA, SPEC, STEPS, same, trained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -307,3 +308,8 @@ def test_the_page_turns_a_dial_and_says_since_when(held: Run, monkeypatch: pytes
     app.run()
     assert not [each for each in app.number_input if str(each.key).startswith("dial_")], "as Stop: its owner's alone"
     assert "from step 45 on weight decay 0.75" in " ".join(caption.value for caption in app.caption)
+
+
+def test_the_dial_of_smoothing_names_the_loss_that_it_changes() -> None:
+    """The test loss has no smoothing, see `training.evaluation`."""
+    assert DIALS["label_smoothing"].help.endswith("The training loss of both networks changes with it.")

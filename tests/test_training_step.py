@@ -13,7 +13,7 @@ import torch
 from explorer.architectures import ArchitectureSpec, Network, Stage, build
 from explorer.cli.main import main
 from explorer.experiments.training_step import SHARES, TrainingStep, take, training_step
-from explorer.experiments.training_step_sentences import findings, rule, settings, way_back, worked
+from explorer.experiments.training_step_sentences import findings, rule, settings, settings_of, way_back, worked
 from explorer.training import TrainingConfig, TrainingState, fit, network_input
 from tests.test_tracing import state_of
 from tests.test_training import DATA, ONE_STEP, SPEC, same, weights_of
@@ -173,6 +173,21 @@ def test_twins_are_told_apart_in_words() -> None:
     assert findings("one", steps[0])[0].startswith(f"one: the mean loss of 24 images goes from {steps[0].loss:.3f} to")
 
 
+def test_the_rule_of_clipping_holds_for_each_network_by_itself() -> None:
+    """`clip` is a bound: smaller gradients keep their norm, with c = 1. Each network has its own c."""
+    images, labels = batch_of_training(ONE_STEP)
+    norm = last_of(training_step(build(SPEC), images, labels, ONE_STEP)).norm
+    twins = [SPEC, SPEC.twin()]
+    for clip, count in ((norm / 2, 2), (1e6, 1)):
+        config = replace(ONE_STEP, clip=clip)
+        steps = [last_of(training_step(build(each), images, labels, config)) for each in twins]
+        lines = settings_of(["one", "two"], steps)
+        assert len(lines) == count and "at most the norm `clip`" in rule(config)[0]
+        for title, line, step in zip(("one", "two"), lines, steps, strict=False):
+            assert line == (f"{title}: {settings(step)}" if count == 2 else settings(step))
+    assert all(step.clipping == 1 for step in steps)
+
+
 def test_a_terminal_takes_the_step_of_twins(capsys: pytest.CaptureFixture[str]) -> None:
     plain = ["--momentum", "0", "--weight-decay", "0", "--learning-rate", "0.001"]
     assert main(["step", "resnet-8", "--twins", "--count", "4", "--json", *plain]) == 0
@@ -184,6 +199,9 @@ def test_a_terminal_takes_the_step_of_twins(capsys: pytest.CaptureFixture[str]) 
         assert each["predicted"] == pytest.approx(-0.001 * each["gradient_norm"] ** 2, rel=1e-3)
         assert each["predicted"] == pytest.approx(sum(each["changes"]) + each["rest"], rel=1e-9)
         assert [*each["worked"]] == each["layers"] and len(each["ratios"]) == len(each["layers"])
+    assert main(["step", "resnet-8", "--twins", "--count", "4", "--clip", "0.01", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["rule"][-2:] == [f"{each['name']}: {each['settings']}" for each in document["networks"]]
     assert main(["step", "shapes-plain-8", "--count", "4", "--optimizer", "adam", "--learning-rate", "0.001"]) == 0
     text = capsys.readouterr().out
     assert "v ← β₂ · v + (1 − β₂) · d²" in text and "4 test images of shapes-v1-32" in text

@@ -80,6 +80,18 @@ def test_the_step_is_taken_after_a_click_drawn_and_taken_home(
     assert [each for each in app.button if each.label.startswith("Measure (about")]
 
 
+def test_the_report_names_the_clipping_of_each_network(
+    drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: dict[str, Callable[[], Any]] = {}
+    monkeypatch.setattr(navigation, "download_button", lambda label, data, **_: files.update({label: data}))
+    open_page(slow="trained", slow_take="yes", slow_pictures="4", slow_clip="0.01")
+    report = files["Report (HTML)"]().getvalue().decode()
+    assert len({*drawn[0]["settings"]}) == 2
+    for each, told in zip(drawn[0]["networks"], drawn[0]["settings"], strict=True):
+        assert f"{each['title']}: {told}" in report
+
+
 def test_a_link_takes_the_step_from_initial_weights(drawn: list[dict[str, Any]]) -> None:
     open_page(slow="initial", slow_take="yes", slow_pictures="4", slow_optimizer="adam", slow_seed="3")
     (data,) = drawn

@@ -63,17 +63,19 @@ def take_step(arguments: argparse.Namespace) -> CommandResult:
     if len(chosen) > MOST_NETWORKS:
         raise ValueError(f"{len(chosen)} networks are too many at once; {MOST_NETWORKS} is the most.")
     documents: list[dict[str, Any]] = []
+    taken: list[TrainingStep] = []
     lines: list[str] = []
     notes: list[str] = []
     for title, checkpoint, batch, told in chosen:
         images = network_input(batch.images, checkpoint.mean, checkpoint.std, checkpoint.network.device)
         labels = torch.from_numpy(labels_for(checkpoint, batch).astype(np.int64))
         found = followed(steps.training_step(checkpoint.network, images, labels, config))
+        taken.append(found)
         documents.append(_document(title, found, batch))
         said = documents[-1]["sentences"]
         lines += [f"{title}, {batch.words}", "", *table(_HEADS, _rows(found)), "", *said, ""]
         notes += told
-    rule = [*words.rule(config), documents[0]["settings"]]
+    rule = [*words.rule(config), *words.settings_of([each["name"] for each in documents], taken)]
     document = {
         "config": {
             name: value for name, value in asdict(config).items() if name in (*OPTIONS, "optimizer", "nesterov")

@@ -18,7 +18,7 @@ def number(value: float) -> str:
 
 def rule(config: TrainingConfig) -> list[str]:
     """The rule of the optimiser as formulas, one a line: w a weight, g its gradient, η the learning rate."""
-    lines = ["g ← c · g, with c so that all gradients together have the norm `clip`"] if config.clip else []
+    lines = ["g ← c · g, with c ≤ 1 so that all gradients together have at most the norm `clip`"] if config.clip else []
     g = "g"
     if config.weight_decay:
         lines.append("d = g + λ · w")
@@ -49,6 +49,14 @@ def settings(step: TrainingStep) -> str:
     if config.clip:
         found.append(("c", step.clipping))
     return ", ".join(f"{name} = {number(value)}" for name, value in found)
+
+
+def settings_of(titles: Sequence[str], steps: Sequence[TrainingStep]) -> list[str]:
+    """`settings` of networks with one configuration: one line, or where they differ, as c does, one for each."""
+    lines = list(map(settings, steps))
+    if len({*lines}) == 1:
+        return lines[:1]
+    return [f"{title}: {line}" for title, line in zip(titles, lines, strict=True)]
 
 
 def worked(step: TrainingStep, layer: int) -> list[str]:

@@ -40,6 +40,18 @@ test("a page hears of one step at a time, and of many that wait only of the newe
   assert.equal(sent.length, 3);
 });
 
+test("a film goes on in a new session, which has heard of none of its steps", () => {
+  const sent = [];
+  const pace = pacedSteps(({ step, number }) => sent.push([step, number]));
+  pace.ask(0, true);
+  pace.heard(1);
+  pace.ask(1, true);
+  pace.ask(3, true); // waits for the step before, which is lost with its session
+  assert.equal(pace.heard(0), false);
+  assert.deepEqual(sent.at(-1), [3, 3]);
+  assert.equal(pace.heard(3), true);
+});
+
 const VIEW = {
   picture: "sample-6-6",
   target: null,

@@ -45,7 +45,7 @@ DIALS: dict[DialField, Dial] = {
         "Label smoothing",
         OFFERED["label_smoothing"],
         0.05,
-        "The share of each label that is spread over all classes. The loss of both curves changes with it.",
+        "The share of each label that is spread over all classes. The training loss of both networks changes with it.",
     ),
 }
 

@@ -329,7 +329,8 @@ def _parts(known: _Known) -> list[Part]:
         for each in known.networks
     ]
     first = known.steps[0]
-    rule = "; ".join([*words.rule(first.config), words.settings(first)])
+    told = words.settings_of([each.title for each in known.networks], known.steps)
+    rule = "; ".join([*words.rule(first.config), *told])
     charts = []
     for title, name in zip((ACTIVATION_RMS, GRADIENT, RATIO), _LANES, strict=True):
         lines = []

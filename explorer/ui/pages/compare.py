@@ -70,10 +70,11 @@ def _show() -> None:
     if not lesson.hides("controls"):
         controls.choose_more_networks(state)
     network_registry.load_visibly(state.networks)
-    networks = network_registry.chosen_networks(state.networks, state.step)
-    _introduction(networks)
-    above = st.container()
+    introduction, above = st.container(), st.container()
     try:
+        networks = network_registry.chosen_networks(state.networks, state.step)
+        with introduction:
+            _introduction(networks)
         sections(state, networks, subject or sample_image(6, 6))
     except ValueError as error:  # as `show` says it; the film stays, so that another step can be chosen
         st.error(as_sentence(user_message(error)))

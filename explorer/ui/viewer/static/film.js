@@ -28,6 +28,7 @@ export function pacedSteps(send) {
     },
     /** The page has heard of the choice of that number; whether it shows the newest one. @type {(heard: number) => boolean} */
     heard(heard) {
+      if (heard < known) asking = heard; // a new session, after a lost connection, has heard of nothing
       known = heard;
       sent = Math.max(sent, heard); // of an earlier visit of the page
       flush();
