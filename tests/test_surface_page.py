@@ -36,6 +36,8 @@ def test_surfaces_without_curvature_yet_stand_beside_one_that_has_it(dimensions:
         parts = answer([shown(each, f"net {number}") for number, each in enumerate(found)], state)
         ratios = [part for part in parts if isinstance(part, Chart) and part.title.startswith("How much of the curv")]
         assert len(ratios) == (0 if found == [begun, begun] else 1)
+        drawn = [trace for each in ratios for trace in each.figure.data if trace.type == "contour" or dimensions == 1]
+        assert len(drawn) == sum(len(each.curvature) > 0 for each in found), "no empty map"
 
 
 def test_the_path_is_drawn_along_one_direction_and_networks_without_one_are_named() -> None:
