@@ -8,7 +8,7 @@ NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style docs bench fuzz load pretrained scenes container walk screenshots clean
+.PHONY: help run test lint style docs bench fuzz load pretrained scenes container packages walk screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ container: $(VENV)/.installed-dev ## build the container and use the app in it, 
 walk: $(VENV)/.installed-dev ## open every page in its states, list what is wrong and take pictures: make walk STATES="compare class"
 	$(PYTHON) -m driving.chromium
 	$(PYTHON) -m scripts.walk $(STATES)
+
+packages: $(VENV)/.installed-dev ## install into empty environments, and open the app there, which downloads 3 GB
+	$(PYTHON) -m scripts.clean_install
 
 screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ again, light and dark
 	$(PYTHON) -m driving.chromium

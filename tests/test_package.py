@@ -1,6 +1,7 @@
 """The package: its metadata beside the pins, and its wheel in an empty environment, outside of the checkout.
 
-The environment sees the pinned packages through a `.pth` file, so that an installation takes a second and not 3 GB.
+The environment sees the pinned packages through a `.pth` file, so that an installation takes a second and not 3 GB. It
+sees those of development too: `make packages` installs into environments that do not.
 """
 
 import ast
