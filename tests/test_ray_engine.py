@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,11 @@ def halted_in_training(run: Run, attempt: int) -> Callable[[], bool]:
     return look
 
 
+def has_resumed(run: Run) -> bool:
+    start = runs.status(run).log.start
+    return start is not None and start["step"] > 0
+
+
 def is_in_attempt(run: Run, attempt: int) -> bool:
     starts = run.metrics.read_text(encoding="utf-8").count('"event": "start"')
     return starts >= attempt and run.state.exists() and is_training(run)
@@ -222,7 +228,7 @@ def test_the_bits_survive_killed_drivers_nodes_and_runs_with_and_without_a_share
     halted = [halted_in_training(shared, 3), halted_in_training(carried, 2)]
     wait_until(engine, lambda: all([look() for look in halted]), "both go on on the new node")  # noqa: C419
     for run in (shared, carried):
-        wait_until(engine, lambda run=run: runs.status(run).log.start["step"] > 0, "it resumed")
+        wait_until(engine, partial(has_resumed, run), "it resumed")
 
     with pytest.raises(ValueError, match="still going on"):
         runs.delete(carried)
