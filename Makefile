@@ -8,7 +8,7 @@ NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style docs bench fuzz load pretrained scenes container packages walk screenshots clean
+.PHONY: help run test lint style docs bench fuzz load pretrained scenes container packages portable walk screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ walk: $(VENV)/.installed-dev ## open every page in its states, list what is wron
 
 packages: $(VENV)/.installed-dev ## install into empty environments, and open the app there, which downloads 3 GB
 	$(PYTHON) -m scripts.clean_install
+
+PORTABLE_TESTS := runs runs_files run_dials weight_snapshots studies study_page surface_runs downloadable \
+	weights_import_files machine_room
+
+portable: $(VENV)/.installed-dev ## run the tests of runs, studies, surfaces, downloads and weights as on Windows
+	EXPLORER_PORTABLE=1 $(PYTHON) -m pytest -n 4 --no-loadscope-reorder $(PORTABLE_TESTS:%=tests/test_%.py)
 
 screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ again, light and dark
 	$(PYTHON) -m driving.chromium

@@ -706,6 +706,7 @@ def test_a_study_without_a_process_is_stopped_at_once_and_a_deleted_one_says_so(
     assert not list(studies.studies_folder().iterdir())
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_paused_it_starts_nothing_and_resumed_it_ends_with_the_same_bits(untouched: dict[str, bytes]):
     made = small()
     assert drive(made, Here(lambda run: driver.pause(made))) == ["depth 6, seed 0: finished"]
@@ -715,6 +716,7 @@ def test_paused_it_starts_nothing_and_resumed_it_ends_with_the_same_bits(untouch
     assert bits(made) == untouched
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_stopped_it_ends_its_runs_and_resumed_it_ends_with_the_same_bits(untouched: dict[str, bytes]):
     made = small()
 
