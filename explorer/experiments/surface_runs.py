@@ -123,9 +123,12 @@ class SurfaceRun:
     def networks(self) -> tuple[NetworkFacts, ...]:
         """Raises ValueError where they are damaged."""
         try:
-            return tuple(NetworkFacts(**values) for values in self.request()["networks"])
+            found = tuple(NetworkFacts(**values) for values in self.request()["networks"])
+            if all(type(each.classes) is int and isinstance(each.title, str) for each in found):
+                return found
         except TypeError:
-            raise ValueError(_DAMAGED) from None
+            pass
+        raise ValueError(_DAMAGED)
 
     def surfaces(self) -> tuple[AskedSurface, ...]:
         """Raises ValueError where they are damaged."""
@@ -136,7 +139,7 @@ class SurfaceRun:
                 AskedSurface(int(each["network"]), SurfaceSettings.from_dict(each["settings"]), str(each["key"]))
                 for each in self.request()["surfaces"]
             )
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             raise ValueError(_DAMAGED) from None
 
 
@@ -156,7 +159,7 @@ def list_surfaces(owner: str) -> list[SurfaceRun]:
     """Those of that owner that are not damaged, the newest first."""
     found: list[tuple[float, SurfaceRun]] = []
     for run in _all():
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, OverflowError):
             request = run.request()
             if OWNER.fullmatch(owner) and request["owner"] == owner:
                 found.append((float(request["created"]), run))
@@ -280,11 +283,9 @@ def progress(run: SurfaceRun) -> SurfaceProgress:
     """Raises ValueError where the run is damaged."""
     alive = is_held(run.lock)  # first: what its last moment wrote is then read too
     known = tuple(load(run, number) for number in range(len(run.surfaces())))
-    share, end = _share_known(run, known), {}
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        share = float(json.loads(run.progress_file.read_text(encoding="utf-8"))["share"])
-    with suppress(OSError, ValueError):
-        end = json.loads(run.end_file.read_text(encoding="utf-8"))
+    share, end = _read(run.progress_file).get("share"), _read(run.end_file)
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        share = _share_known(run, known)
     state: SurfaceState
     if alive:
         state = "measuring" if run.progress_file.exists() else "waiting"
@@ -293,6 +294,15 @@ def progress(run: SurfaceRun) -> SurfaceProgress:
     else:
         state = end["outcome"] if end.get("outcome") in ("finished", "stopped", "failed") else "interrupted"
     return SurfaceProgress(state, 1.0 if state == "finished" else share, str(end.get("message", "")), known)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON object of that file; an empty one where it is missing or damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _share_known(run: SurfaceRun, known: "Sequence[Surface | None]") -> float:

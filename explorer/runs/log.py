@@ -70,7 +70,7 @@ def parsed(content: bytes) -> RunLog:
                 event["step"] - 0  # a number: it orders the reports
             if kind == "end" and not _is_whole(event):
                 continue
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         if kind in series:
             if kind == "validation" and series[kind] and series[kind][-1]["step"] == event["step"]:
