@@ -716,6 +716,27 @@ def test_a_zip_that_gives_no_data_is_one_sentence(content: bytes, data_folder: P
     assert not list(data_folder.glob("data/*")), "nothing is kept of it"
 
 
+def test_reading_that_was_cancelled_begins_again_after_a_click_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def interrupted(*_: Any) -> Iterator[float]:
+        begun.append("")
+        yield 0.5
+        streamlit.stop()  # as a click ends the run that reads
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_access, "read_pictures", interrupted)
+        app = upload(zipped(pictures("cats", "dogs")))
+        app.button(key="cancel_reading").click().run()
+        check(app)
+        assert len(begun) == 1 and "Reading was cancelled." in texts(app)
+        app.run()
+        assert len(begun) == 1 and app.button(key="start").disabled
+    next(each for each in app.button if each.label == "Read the images").click().run()
+    check(app)
+    assert state_of(app).data.startswith("stored-") and "Reading was cancelled." not in texts(app)
+
+
 def test_classes_in_the_names_of_the_files_are_used_once_they_are_confirmed() -> None:
     flat = {name.replace("/", "_"): content for name, content in pictures("cats", "dogs").items()}
     app = upload(zipped(flat))

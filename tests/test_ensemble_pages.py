@@ -83,6 +83,7 @@ def test_weights_are_learned_kept_and_opened_again() -> None:
     assert kept.ensemble.metrics["test"]["n"] == 4000
     # Another browser has the link, and sees these weights.
     other = open_page(networks=PAIR, tab="ensemble", n="4000", weights=f"kept-{kept.id}")
+    assert "kept: Both of \\*eight\\*" in other.segmented_control(key="compare_weights").options
     assert "The weights are those of the kept ensemble Both of *eight*." in texts(other)
     # Kept once more, it still says where its weights were learned.
     check(other.button(key="keep_ensemble").click().run())
@@ -118,6 +119,8 @@ def test_models_lists_an_ensemble_for_its_owner_alone(monkeypatch: pytest.Monkey
         "Delete",
     }
     check(models.button(key=f"delete-{kept.id}").click().run())
+    assert path.exists(), "deleting takes a second click"
+    check(models.button(key=f"delete-{kept.id}_yes").click().run())
     assert not path.exists() and "Your ensembles" not in [each.value for each in models.subheader]
 
 

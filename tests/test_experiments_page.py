@@ -13,7 +13,7 @@ from explorer.experiments import lesions
 from explorer.experiments.adversarial import Attack
 from explorer.experiments.changed_pictures import dial_curve, shift_map
 from explorer.images import Dials
-from explorer.ui import navigation, network_registry
+from explorer.ui import navigation, network_registry, user_models
 from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.services.inference import sample_pixels
@@ -291,3 +291,19 @@ def test_places_of_networks_of_other_depth_are_in_execution_order() -> None:
     short, long = (["stages.0.0", "stages.1.0"], ["stages.0.0", "stages.0.2", "stages.0.10", "stages.1.0"])
     assert figures.all_places([short, long]) == long
     assert figures.all_places([["b", "a.0"], ["c"]]) == ["b", "a.0", "c"], "names without numbers keep their order"
+
+
+def test_one_network_is_folded_as_it_is() -> None:
+    said = texts(open_page(question="fold", n="10", second="none"))
+    assert "This takes 10 images through 1 network, as it is and folded." in said
+
+
+def test_names_of_networks_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = dict.fromkeys(("shapes-plain-20", "cifar10jpeg-plain-20"), "**a** :red[b]")
+    monkeypatch.setattr(user_models, "title_of", lambda name: titles.get(name, ""))
+    monkeypatch.setattr(lesions, "blocks", lambda spec: ())
+    app = open_page(first="shapes-plain-20")
+    assert any("has no blocks" in each.value for each in app.info)
+    options = open_page(question="unit", first="shapes-plain-20").segmented_control(key="experiments_network").options
+    for text in (*(each.value for each in app.info), *options):
+        assert "**" not in text and ":red" not in text

@@ -3,12 +3,15 @@
 One file for the one page.
 """
 
+import errno
 import io
 import os
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit
@@ -16,7 +19,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torch import nn
 
-from explorer import checkpoints, requirements, runs
+from explorer import checkpoints, requirements, runs, weights_import
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
@@ -143,6 +146,46 @@ def test_an_uploaded_file_that_cannot_be_removed_yet_is_read_all_the_same(conten
     app = open_models()
     give(app, content)
     assert not app.error and app.radio and scanned
+
+
+def test_a_file_that_comes_while_another_one_is_read_is_read_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first_is_read, both_are_here, read = threading.Event(), threading.Event(), []
+
+    def slow(path: Path, name: str) -> str:
+        if name == "first":
+            first_is_read.set()
+            assert both_are_here.wait(10)
+        read.append((name, path.read_bytes()))
+        return name
+
+    def second_comes(*_: Any) -> None:
+        if first_is_read.is_set():
+            both_are_here.set()
+
+    monkeypatch.setattr(weights_import, "read", slow)
+    monkeypatch.setattr(user_models, "session_folder", lambda: tmp_path)
+    monkeypatch.setattr(user_models.client, "owner", lambda: OWNER)
+    slot = user_models._inspection_slot
+
+    class Slot:
+        """The second file is on the disk, and waits."""
+
+        def __enter__(self) -> None:
+            second_comes()
+            slot.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            slot.release()
+
+    monkeypatch.setattr(user_models, "_inspection_slot", Slot())
+    with ThreadPoolExecutor() as threads:
+        one = threads.submit(user_models.inspect_upload, b"one", "first")
+        assert first_is_read.wait(10)
+        two = threads.submit(user_models.inspect_upload, b"two", "second")
+        assert (one.result(), two.result()) == ("first", "second")
+    assert read == [("first", b"one"), ("second", b"two")] and not list(tmp_path.iterdir())
 
 
 def test_a_file_with_any_ending_whose_one_output_asks_for_two_names() -> None:
@@ -382,9 +425,13 @@ def test_an_upload_is_renamed_shared_by_a_link_and_deleted(content: bytes) -> No
     press(app, "Back to Models")
     app.text_input(key="new_title").set_value("**Our** net").run()
     assert "**Our** net · plain-8 · your upload" in picker(app)
+    session = app.session_state["session"]
+    session.pair, session.views["compare"] = {"first": name}, {"networks": f"shapes-plain-8,{name}"}
     press(app, "Share by a link")
     shared = str(app.query_params["model"])
     assert shared.startswith("shared-") and shared != name
+    assert session.pair["first"] == shared, "every page means it by its new name"
+    assert session.view("compare")["networks"] == f"shapes-plain-8,{shared}"
 
     def shown_to_a_stranger() -> str:
         streamlit.cache_resource.clear()  # AppTests are one session to Streamlit
@@ -395,6 +442,7 @@ def test_an_upload_is_renamed_shared_by_a_link_and_deleted(content: bytes) -> No
     assert not [label for label in picker(stranger) if "Our" in label], "a link opens it, a list does not name it"
     press(app, "Delete")
     press(app, "Yes, delete")
+    assert "model" not in app.query_params and not [box for box in app.info if "not here any more" in box.value]
     assert shown_to_a_stranger() == "shapes-plain-20"
 
 
@@ -435,7 +483,13 @@ navigation.run({"compare": ("Compare", compare.show)})
 """
 
 
-def test_compare_says_which_classes_are_assumed_and_its_owner_names_them(content: bytes) -> None:
+def full_disk(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_compare_says_which_classes_are_assumed_and_its_owner_names_them(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
     app = open_models()
     give(app, content)
     next(each for each in app.selectbox if each.label == "Classes").set_value("class 0, class 1, …").run()
@@ -451,7 +505,14 @@ def test_compare_says_which_classes_are_assumed_and_its_owner_names_them(content
     (order,) = page.text_area
     names = str(order.value).splitlines()[::-1]
     order.set_value("\n".join(names)).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(user_models, "update_metadata", full_disk)
+        press(page, "Name its classes so")
+    assert [each.value.replace("\\", "") for each in page.error] == [
+        "The classes cannot be named (No space left on device); free some space on the disk."
+    ]
     press(page, "Name its classes so")
+    assert not page.error
     (changed,) = uploads_of(app)
     assert changed != name and changed in str(page.query_params["networks"])
     (path,) = folder_of(app).glob("*.safetensors")

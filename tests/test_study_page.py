@@ -175,7 +175,7 @@ def test_a_paused_study_without_a_process_is_resumed_or_deleted_and_a_mark_in_a_
     lock.close()
     driver.delete(folder)  # in another tab
     app.button(key="study_stop").click().run()
-    assert not app.exception and "the study is gone: it was deleted" in said(app)
+    assert not app.exception and "The study is gone: it was deleted" in said(app)
 
 
 def test_a_budget_by_the_clock_stands_among_the_limits() -> None:
@@ -296,3 +296,12 @@ def test_the_published_ablation_stands_beside_the_differences_of_its_depths_as_t
     for axes in ((Axis("depth", (14, 56)), shortcuts), (Axis("depth", (8, 20)), shortcuts, Axis("norm", ("batch",)))):
         names, text = shown(*axes)
         assert ABLATION not in names and ABLATION_NOTE not in text
+
+
+def test_axes_may_be_longer_than_one_field_and_too_long_ones_say_so() -> None:
+    rates = "|".join(f"0.{place:03}" for place in range(1, 60))
+    assert len(rates) > 200 and ExperimentsState(axes=f"learning_rate:{rates}").axes
+    with pytest.raises(ValueError, match=r"^The axes take more than 2,000 characters; leave some values out\.$"):
+        ExperimentsState(axes=f"learning_rate:{'|'.join([rates] * 8)}")
+    with pytest.raises(ValueError, match="^`axes` must be the axes of a study, received 'depth:<b>'"):
+        ExperimentsState(axes="depth:<b>")

@@ -260,6 +260,18 @@ def test_the_form_names_the_cost_and_its_button_starts_a_run(monkeypatch: pytest
     assert "1 surface to measure" in page and "plain-8, frozen statistics: the loss at the centre is" in page
 
 
+def test_a_surface_is_deleted_after_a_second_click() -> None:
+    run = created(small())
+    app = open_page(surface=run.id)
+    assert "Resume" in {each.label for each in app.button}
+    app.button(key="surface_delete").click().run()
+    assert surface_runs.find(run.id) is not None
+    app.button(key="surface_delete_keep").click().run()
+    app.button(key="surface_delete").click().run()
+    app.button(key="surface_delete_yes").click().run()
+    assert not app.exception and surface_runs.find(run.id) is None and "surface" not in app.query_params
+
+
 def test_too_much_is_refused_on_the_page_with_its_number() -> None:
     app = open_page(along="2", points="201", n="5000", statistics="frozen", first="shapes-plain-8")
     assert re_hours(said(app)) and not [each for each in app.button if each.label == "Measure"]

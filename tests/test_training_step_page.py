@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.experiments import training_step
 from explorer.training import TrainingConfig
-from explorer.ui import forecasts, navigation
+from explorer.ui import forecasts, navigation, user_models
 from explorer.ui.gradients import slow_step
 from explorer.ui.gradients.slow_state import SlowState
 
@@ -107,3 +107,13 @@ def test_the_state_survives_the_address_and_nothing_else_comes_through() -> None
     config = state.config(8)
     assert isinstance(config, TrainingConfig) and config.clip == 1.5 and config.learning_rate == 0.002
     assert SlowState().config(16).clip is None
+
+
+def test_names_of_networks_in_the_findings_are_text(
+    drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = dict.fromkeys(("shapes-plain-8", "shapes-resnet-8"), "**a** :red[b]")
+    monkeypatch.setattr(user_models, "title_of", lambda name: titles.get(name, ""))
+    app = open_page(slow_take="yes", slow_pictures="4")
+    found = [each.value for each in app.markdown if each.value.startswith("- ")]
+    assert drawn and found and not [text for text in found if "**" in text or ":red[" in text]

@@ -28,6 +28,8 @@ CHANGES = ("dials", "change", "attack")
 WITH_CHANGES = ("explore", "experiments")
 WITH_STEP = ("explore", "compare", "gradients")
 MOST_COMPARED = 4
+NETWORK_FIELDS = ("first", "second", "networks", "others", "model")
+"""Of the query of any page, with names of networks between commas."""
 _TRAVELLING = (*FIELDS, *CHANGES, "step")
 
 
@@ -164,6 +166,22 @@ def change(**texts: str) -> None:
     """Sets fields of CHANGES, on a page that shows them; "" takes one back."""
     session().pair = {name: text for name, text in (session().pair | texts).items() if text}
     url_query.write({name: text for name, text in (url_query.read() | texts).items() if text})
+
+
+def rename_network(before: str, after: str) -> None:
+    """Lets the pair and the last view of every page mean a network by its new name."""
+    session().pair = with_network(session().pair, before, after)
+    session().views = {page: with_network(query, before, after) for page, query in session().views.items()}
+
+
+def with_network(query: Mapping[str, str], before: str, after: str) -> dict[str, str]:
+    """The query with another network in the place of the one named `before`."""
+    return {
+        field: ",".join(after if name == before else name for name in value.split(","))
+        if field in NETWORK_FIELDS
+        else value
+        for field, value in query.items()
+    }
 
 
 def show(page: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 
 from explorer.images import FORMATS, MAX_BYTES
-from explorer.ui import navigation, network_registry, url_query, user_models
+from explorer.ui import bar, navigation, network_registry, url_query, user_models
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.session import PendingLink, session
 from explorer.ui.widgets.callback_errors import report_errors, show_error
@@ -13,7 +13,6 @@ from explorer.ui.widgets.uploader import file_uploader
 
 PLACES = ("First network", "Second network", "Third network", "Fourth network")
 _UPLOAD = "upload_again"
-NETWORK_FIELDS = ("first", "second", "networks")  # of a query; names are separated by commas
 
 
 def missing_networks(names: Sequence[str | None]) -> dict[str, str]:
@@ -63,7 +62,7 @@ def _reason(name: str) -> str:
 
 def _shown_instead(shown: Sequence[str]) -> str:
     query = url_query.read()
-    linked = {name for field in NETWORK_FIELDS for name in query.get(field, "").split(",")}
+    linked = {name for field in bar.NETWORK_FIELDS for name in query.get(field, "").split(",")}
     labels = network_registry.unique_labels(shown)
     said = [f"{as_text(labels[name])} ({'as in the link' if name in linked else 'stands in'})" for name in shown]
     return f"Shown now: {', '.join(said)}."
@@ -86,10 +85,7 @@ def open_pending_link(name: str) -> bool:
     pending, session().pending_link = session().pending_link, None
     if pending is None:
         return False
-    query = dict(pending.query)
-    for field in {*NETWORK_FIELDS} & {*query}:
-        query[field] = ",".join(name if part == pending.name else part for part in query[field].split(","))
-    navigation.switch_page(pending.page, query)
+    navigation.switch_page(pending.page, bar.with_network(pending.query, pending.name, name))
     return True
 
 

@@ -84,10 +84,13 @@ def _disk_errors_as_sentences(what: str) -> Iterator[None]:
 def inspect_upload(data: bytes, name: str) -> Report:
     """What an uploaded file is. Raises ValueError with one sentence for the user."""
     with _disk_errors_as_sentences("the file"):
-        path = session_folder() / "incoming"
+        folder = session_folder()
         with _quota_lock:
-            model_store.check_quota(client.owner(), session_folder(), len(data))
-            path.write_bytes(data)
+            model_store.check_quota(client.owner(), folder, len(data))
+            # A name of its own: a run that a second file supersedes may still read, and then removes, the first one.
+            with tempfile.NamedTemporaryFile(dir=folder, prefix="incoming-", delete=False) as file:
+                path = Path(file.name)
+                file.write(data)
         try:
             with _inspection_slot:
                 return weights_import.read(path, name)

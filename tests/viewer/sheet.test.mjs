@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EMPTY, reduce, SHEET_FILES, unasked } from "../../explorer/ui/viewer/static/store.js";
 import { DEFAULTS, formatFragment, parseFragment, showsSheet } from "../../explorer/ui/viewer/static/url.js";
-import { differs, leftOut, ordered, sheetCsv } from "../../explorer/ui/viewer/static/views/sheet.js";
+import { differs, leftOut, ordered, sheetCsv, sheetTitle } from "../../explorer/ui/viewer/static/views/sheet.js";
 
 const VIEW = { picture: "sample-6-6", frame: null, paper: null, target: null, layers: "main", networks: ["a", "b"], theme: "light" };
 const file = (name) => ({ name, size: 1 });
@@ -84,4 +84,9 @@ test("the CSV has a line for each file, and computes nothing in a spreadsheet", 
     "",
   ]);
   assert.equal(leftOut(found), "Left out: a.png could not be read; @more.png is more than the 4 that fit.");
+});
+
+test("one image is not several", () => {
+  assert.equal(sheetTitle(1, ["a"]), "1 image, as a predicts it. Click it to explore it.");
+  assert.equal(sheetTitle(2, ["a", "b"]), "2 images, as a and b predict them. Click one to explore it.");
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RequestError } from "../../explorer/ui/viewer/static/api.js";
 import { EMPTY, reduce } from "../../explorer/ui/viewer/static/store.js";
-import { named, tooLarge, uploads } from "../../explorer/ui/viewer/static/uploads.js";
+import { named, pastedPictures, tooLarge, uploads } from "../../explorer/ui/viewer/static/uploads.js";
 
 const file = (name, size = 1) => ({ name, size });
 const VIEW = { picture: "sample-6-6", frame: null, networks: ["a", "b"] };
@@ -113,4 +113,16 @@ test("a picture of the sheet is opened, and the sheet closes and opens with the 
   assert.deepEqual([own.shown, own.state.sheet.open, own.addresses], [["1"], false, 1]);
   own.files.actions.show(true);
   assert.deepEqual([own.state.sheet.open, own.addresses], [true, 2]);
+});
+
+test("a pasted picture is taken, unless a text is pasted or written", () => {
+  const png = file("image.png");
+  const pasted = (path, text = "", files = [png]) =>
+    pastedPictures({ clipboardData: { files, getData: () => text }, composedPath: () => [...path, { localName: "body" }] });
+  assert.deepEqual(pasted([{ localName: "div" }]), [png]);
+  assert.deepEqual(pasted([{ localName: "input", type: "file" }]), [png], "the field of the bar");
+  assert.deepEqual(pasted([], "net.png\n", [file("net.png")]).length, 1, "a file manager names the files");
+  assert.deepEqual(pasted([], "copied from a table"), [], "Office adds a picture of the text");
+  for (const target of [{ localName: "textarea" }, { localName: "input", type: "text" }, { localName: "div", isContentEditable: true }])
+    assert.deepEqual(pasted([{ localName: "span" }, target]), [], target.localName);
 });

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 import streamlit as st
@@ -106,6 +107,9 @@ def _ask_for_pictures(state: BuildState) -> bool:
     labels_from, encoding = _choose_reading(found, source) if found else (None, None)
     wish = (source, side, labels_from, encoding, paper)
     if st.session_state.get("pictures_read") != wish:
+        if st.session_state.get("pictures_cancelled") == wish:
+            _offer_to_read()
+            return False
         name = re.sub(r"\.tar$", "", file.name.rsplit(".", 1)[0], flags=re.IGNORECASE) if file else source
         _read(file or source, wish, name, found)
         st.rerun()
@@ -115,6 +119,12 @@ def _ask_for_pictures(state: BuildState) -> bool:
         _ask_to_confirm(found)
         return True
     return False
+
+
+def _offer_to_read() -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("Reading was cancelled.", width="content")
+        st.button("Read the images", on_click=lambda: st.session_state.pop("pictures_cancelled", None))
 
 
 def _choose_reading(found: ReadImages, source: str) -> tuple[str, str | None]:
@@ -160,7 +170,8 @@ def _read(
     source, side, labels_from, encoding, paper = wish
     with st.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, text="Reading the images")
-        st.button("Cancel", key="cancel_reading")
+        cancel = partial(st.session_state.update, pictures_cancelled=wish)  # else the next run would read them again
+        st.button("Cancel", key="cancel_reading", on_click=cancel)
     try:
         for answer in dataset_access.read_pictures(file, side, name, labels_from, encoding, paper):
             if isinstance(answer, float):

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.experiments.measurement import MOST, RESULTS
 from explorer.labels import NONE, SCOPES, numbered_classes
-from explorer.ui import dataset_access, measured_images, network_registry, user_models
+from explorer.ui import bar, dataset_access, measured_images, network_registry, user_models
 from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import load_state, update_state
 from explorer.ui.compare.measurements import Choice, Request
@@ -18,7 +18,7 @@ from explorer.ui.services.inference import ChosenNetwork
 from explorer.ui.session import session
 from explorer.ui.widgets import long_task
 from explorer.ui.widgets.bound import bound, choice
-from explorer.ui.widgets.callback_errors import report_errors
+from explorer.ui.widgets.callback_errors import report_errors, show_error
 from explorer.ui.widgets.class_order import CHANGE, assumed_text, order_classes
 
 GRIDS = {"smooth": "smooth", "true": "true grid"}
@@ -142,11 +142,14 @@ def show_assumed_classes(networks: Sequence[ChosenNetwork], choice: Choice) -> N
                     on_click=_name_classes,
                     args=(place, network.name, ordered),
                 )
+    show_error()
 
 
 def _name_classes(place: int, name: str, class_names: tuple[str, ...]) -> None:
     with report_errors("the classes cannot be named"):
-        _change_network(place, user_models.update_metadata(name, None, class_names))
+        renamed = user_models.update_metadata(name, None, class_names)
+        bar.rename_network(name, renamed)
+        _change_network(place, renamed)
 
 
 def measure_everything(

@@ -114,7 +114,7 @@ def _choose_weights(
     kept = ensemble_store.find(state.weights.removeprefix("kept-"))
     of_kept = kept and _weights_of(kept.ensemble, compared)
     if kept and of_kept:
-        words[state.weights] = f"kept: {kept.title}"
+        words[state.weights] = f"kept: {as_text(kept.title)}"
     shown = state if state.weights in words else replace(state, weights="uniform")
     choose_one(
         shown,

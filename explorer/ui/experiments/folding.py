@@ -68,10 +68,11 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
                 yield min(0.999, (index + fraction) / len(missing)), None
         yield 1.0, True
 
+    passed = "1 network" if len(missing) == 1 else f"{len(missing)} networks"
     macs = sum(describe(each.chosen.checkpoint.spec).macs for each in missing)
     return Plan(
         key="/".join(("folding", data, str(n), *(each.name for each in asked))),
-        cost=f"{n:,} images through {len(missing)} networks, as they are and folded",
+        cost=f"{n:,} images through {passed}, as {'it is' if len(missing) == 1 else 'they are'} and folded",
         seconds=2 * n * macs / 3 / forecasts.macs_a_second(),
         work=work,
         known=known or None,

@@ -79,7 +79,8 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
     data, n = images
     without = [each for each in networks if not lesions.blocks(each.chosen.checkpoint.spec)]
     if without:
-        st.info(f"{without[0].chosen.title} has no blocks that could be left out; choose another network in the bar.")
+        title = as_text(without[0].chosen.title)
+        st.info(f"{title} has no blocks that could be left out; choose another network in the bar.")
         return None
 
     among = lesions.removable([_spec(each) for each in networks])

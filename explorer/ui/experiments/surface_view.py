@@ -1,5 +1,7 @@
 """Measured surfaces on the page: their progress, what is known so far, and their files."""
 
+from functools import partial
+
 import streamlit as st
 
 from explorer import figures
@@ -14,6 +16,7 @@ from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.parts import draw
 from explorer.ui.question import show_limits
 from explorer.ui.widgets.callback_errors import report_errors, show_error
+from explorer.ui.widgets.deletion import delete_button
 
 POLL_INTERVAL_S = 2.0
 REDRAWN = 8  # times while it is measured: a redrawn scene turns back
@@ -70,9 +73,9 @@ def _buttons(run: SurfaceRun, found: SurfaceProgress) -> None:
                     args=(run,),
                 )  # fmt: skip
             if found.state in (*RESUMABLE, "new"):
-                st.button("Go on", key="surface_resume", type="primary", on_click=_resume, args=(run,))
+                st.button("Resume", key="surface_resume", type="primary", on_click=_resume, args=(run,))
             if found.state in (*RESUMABLE, "new", "finished"):
-                st.button("Delete", key="surface_delete", on_click=_delete, args=(run,))
+                delete_button(run.id, partial(_delete, run), key="surface_delete")
         st.button("Another surface", key="surface_new", on_click=update_state, kwargs={"surface": ""})
 
 
@@ -82,7 +85,7 @@ def _resume(run: SurfaceRun) -> None:
 
 
 def _delete(run: SurfaceRun) -> None:
-    with report_errors("The surface cannot be deleted"):
+    with report_errors("The surface cannot be deleted", "try again"):
         surface_runs.delete(run)
         update_state(surface="")
 

@@ -25,6 +25,7 @@ from explorer.ui.experiments.images import COUNTS
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.experiments.unit_answer import csv_rows, measured_parts, weight_parts
+from explorer.ui.markdown import as_text
 from explorer.ui.network_text import source_text
 from explorer.ui.services.inference import photo_image, pixels_for
 from explorer.ui.session import session
@@ -137,7 +138,7 @@ def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None
     network = _asked(state, networks)
     checkpoint = network.chosen.checkpoint
     if len(networks) > 1:
-        titles = {"first": networks[0].chosen.title, "second": networks[1].chosen.title}
+        titles = {"first": as_text(networks[0].chosen.title), "second": as_text(networks[1].chosen.title)}
         bound(
             st.segmented_control,
             "Network",
@@ -214,7 +215,9 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
     network = _asked(state, networks)
     checkpoint, title = network.chosen.checkpoint, network.chosen.title
     if (unit := _unit(state, checkpoint)) is None:
-        st.info(f"{title} has no feature maps, so it has no units to look at; choose another network in the bar.")
+        st.info(
+            f"{as_text(title)} has no feature maps, so it has no units to look at; choose another network in the bar."
+        )
         return None
     data, n = _images(state, network)
     if data == PICTURES:

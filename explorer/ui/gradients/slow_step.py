@@ -24,7 +24,7 @@ from explorer.training.config import OFFERED
 from explorer.ui import client, dataset_access, forecasts, lesson, network_registry, url_query
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.gradients.slow_state import NUMBERS, PICTURES, SlowState
-from explorer.ui.markdown import as_sentence
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.network_text import source_text
 from explorer.ui.parts import draw_table
 from explorer.ui.question import Plan, offer, show_limits, take_home
@@ -110,7 +110,7 @@ def _show(state: SlowState, step: int | None) -> None:
     offer(plan, "slow", state.slow_take, lambda: update_state(slow_take=True))
     if known:
         for sentence in _sentences(known):
-            lesson.explain(f"- {sentence}")
+            lesson.explain(f"- {as_text(sentence)}")
         _component(key="slow", data=_drawn(state, known, plan), on_at_change=_move)
         if not lesson.hides("numbers"):
             with st.expander("The numbers, layer by layer"):

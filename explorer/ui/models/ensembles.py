@@ -12,6 +12,7 @@ from explorer.ui.services import ensemble_store
 from explorer.ui.services.ensemble_store import KeptEnsemble
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.callback_errors import report_errors
+from explorer.ui.widgets.deletion import delete_button
 
 
 def section() -> None:
@@ -59,7 +60,7 @@ def _card(kept: KeptEnsemble) -> None:
             help="The members by the checksums of their weights, and the weights: `python -m explorer ensemble FILE` "
             "measures it.",
         )
-        st.button("Delete", key=f"delete-{kept.id}", on_click=partial(_delete, kept.id))
+        delete_button(kept.id, partial(_delete, kept.id), key=f"delete-{kept.id}")
 
 
 def _accuracy_text(test: Any, data: Any) -> str:

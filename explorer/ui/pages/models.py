@@ -22,6 +22,7 @@ from explorer.ui.models import ensembles, model_table, upload_panel
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.callback_errors import report_errors, show_error
+from explorer.ui.widgets.deletion import delete_button
 from explorer.ui.widgets.download import download_with_progress
 from explorer.weights_import import NORMALISATIONS
 
@@ -180,13 +181,8 @@ def _own_buttons(name: str) -> None:
             help="Keeps it on this server until you delete it, or nobody opens it for "
             f"{user_models.SHARED_DAYS} days; everyone with the link can look at it.",
         )
-    if st.session_state.get("deleting_model") == name:
-        whole_run = " the whole run" if user_models.RUN_NETWORK_ID.fullmatch(name) else ""
-        delete = partial(_apply, user_models.delete, name, failure="it cannot be removed", remedy="try again")
-        st.button(f"Yes, delete{whole_run}", type="primary", on_click=delete)
-        st.button("Keep", on_click=lambda: st.session_state.pop("deleting_model", None))
-    else:
-        st.button("Delete", key="delete_model", on_click=lambda: st.session_state.update(deleting_model=name))
+    whole_run = " the whole run" if user_models.RUN_NETWORK_ID.fullmatch(name) else ""
+    delete_button(name, partial(_delete, name), key="delete_model", what=whole_run)
     title = user_models.title_of(name)
     rename = partial(_apply, user_models.rename, name, failure="the name cannot be kept")
     bound(st.text_input, "Name", key="new_title", value=title, write=rename, max_chars=80, width=240)
@@ -213,9 +209,15 @@ def _changes(name: str, checkpoint: Checkpoint) -> None:
     st.button("Save the changes", on_click=_apply, args=values)
 
 
-def _apply(change: Callable[..., str | None], *values: Any, failure: str = "it cannot be kept", **remedy: str) -> None:
-    """Changes a model, and opens it under its new name where it gets one. What goes wrong is reported."""
-    st.session_state.pop("deleting_model", None)
-    with report_errors(failure, **remedy):
-        if name := change(*values):
-            url_query.write({"model": name})
+def _apply(change: Callable[..., str | None], name: str, *values: Any, failure: str = "it cannot be kept") -> None:
+    """Changes a model, which is meant by its new name everywhere where it gets one. What goes wrong is reported."""
+    with report_errors(failure):
+        if renamed := change(name, *values):
+            bar.rename_network(name, renamed)
+            url_query.write({"model": renamed})
+
+
+def _delete(name: str) -> None:
+    with report_errors("it cannot be removed", "try again"):
+        user_models.delete(name)
+        url_query.write({})  # else the page would miss the model of its own link

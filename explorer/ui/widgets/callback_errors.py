@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from explorer.errors import user_message
+from explorer.labels import capital
 from explorer.ui.markdown import as_sentence
 
 _KEY = "callback_error"
@@ -25,4 +26,4 @@ def report_errors(failure: str = "", remedy: str = "free some space on the disk"
 def show_error() -> None:
     """The sentence of the last callback, where it has failed, once."""
     if _KEY in st.session_state:
-        st.error(as_sentence(st.session_state.pop(_KEY)))
+        st.error(as_sentence(capital(st.session_state.pop(_KEY))))

@@ -1,6 +1,6 @@
 // The networks' maps under each other, aligned by relative depth; everything is computed in aligned.py.
 
-import { el, focusedIn, once } from "./dom.js";
+import { el, focusedIn, once, setTabStop } from "./dom.js";
 import { pictureTools } from "./picture_tools.js";
 
 const LABELS_PX = 96; // the column of names
@@ -53,16 +53,25 @@ function alignedView(root) {
       });
     });
     grid.onkeydown = (event) => {
-      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
-      if (!step || !(event.target instanceof HTMLElement) || !event.target.dataset.place) return;
-      event.preventDefault();
+      if (!(event.target instanceof HTMLElement) || !event.target.dataset.place) return;
       const [row, place] = event.target.dataset.place.split(" ").map(Number);
-      rows[row + step[0]]?.[place + step[1]]?.focus();
+      const beside = { ArrowRight: [row, place + 1], ArrowLeft: [row, place - 1], ArrowDown: [row + 1, place], ArrowUp: [row - 1, place] };
+      const next = { ...beside, Home: [row, 0], End: [row, depths.length - 1] }[event.key];
+      if (!next) return;
+      event.preventDefault();
+      const button = rows[next[0]]?.[next[1]];
+      if (!button) return;
+      setTabStop(rows[next[0]], button);
+      button.focus();
     };
     scroller.replaceChildren(grid);
     scroller.scrollLeft = scrolled;
-    const same = rows.flat().find((button) => button.dataset.place === focused);
-    same?.focus({ preventScroll: true });
+    for (const buttons of rows) {
+      const same = buttons.find((button) => button.dataset.place === focused);
+      if (!same) continue;
+      setTabStop(buttons, same);
+      same.focus({ preventScroll: true });
+    }
   };
 }
 

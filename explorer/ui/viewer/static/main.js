@@ -22,7 +22,7 @@ import {
   unasked,
   valueKey,
 } from "./store.js";
-import { named, uploads } from "./uploads.js";
+import { named, pastedPictures, uploads } from "./uploads.js";
 import { formatFragment, parseFragment, showsSheet } from "./url.js";
 import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
@@ -514,7 +514,7 @@ export function bar({ data, parentElement, setTriggerValue }) {
   const listening = new AbortController();
   parentElement.listening = listening;
   const { signal } = listening;
-  document.addEventListener("paste", (event) => given([...(event.clipboardData?.files ?? [])]), { signal });
+  document.addEventListener("paste", (event) => given(pastedPictures(event)), { signal });
   const drop = (/** @type {DragEvent} */ event) => {
     if (event.defaultPrevented || !hasViewer() || !event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault(); // else the browser leaves the page

@@ -11,6 +11,26 @@ const TRIES = 10; // for each picture
 export const tooLarge = ({ name, size }, limit) =>
   size > limit * 2 ** 20 ? `\`${name}\` has ${Math.ceil(size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.` : "";
 
+const UNWRITTEN = ["button", "checkbox", "color", "file", "radio", "range", "reset", "submit"]; // types of an input without text
+
+/** Whether a text is written there. @type {(target: EventTarget) => boolean} */
+function isWritten(target) {
+  const { localName, type = "", isContentEditable = false } = /** @type {Partial<HTMLInputElement>} */ (target);
+  return localName === "textarea" || isContentEditable || (localName === "input" && !UNWRITTEN.includes(type));
+}
+
+/**
+ * The pasted files that are meant as pictures. None in a field that takes text, and none beside a text: Office adds a
+ * picture of it. A file manager adds the names of the files alone.
+ * @type {(event: ClipboardEvent) => File[]}
+ */
+export function pastedPictures(event) {
+  const files = [...(event.clipboardData?.files ?? [])];
+  if (event.composedPath().some(isWritten)) return [];
+  const text = event.clipboardData?.getData("text/plain") ?? "";
+  return text && !files.every(({ name }) => text.includes(name)) ? [] : files;
+}
+
 /** @type {(file: File) => {name: string}} */
 export const named = (file) => ({ name: file.name.slice(0, 300) });
 

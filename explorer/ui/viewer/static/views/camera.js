@@ -6,6 +6,11 @@ const QUALITY = 0.95; // of the JPEG
 export const DENIED = "The browser gives no camera. Allow it beside the address of this page, or choose a file.";
 export const INSECURE = "A browser gives its camera only to pages of this computer and over https. Choose a file.";
 
+/** The camera goes off. @type {(camera: MediaStream | null) => void} */
+export const stopTracks = (camera) => {
+  for (const track of camera?.getTracks() ?? []) track.stop();
+};
+
 /** @type {(root: HTMLElement, choose: (file: File) => void) => {draw: (state: State) => void, end: () => void}} */
 export function cameraView(root, choose) {
   const video = el("video", { autoplay: true, muted: true, playsInline: true, ariaLabel: "What the camera sees" });
@@ -20,7 +25,7 @@ export function cameraView(root, choose) {
   const start = async () => {
     try {
       const camera = await navigator.mediaDevices.getUserMedia({ video: true });
-      if (ended) return stop(camera);
+      if (ended) return stopTracks(camera);
       stream = camera;
       video.srcObject = camera;
       button.disabled = false;
@@ -28,9 +33,6 @@ export function cameraView(root, choose) {
       problem = navigator.mediaDevices ? DENIED : INSECURE;
       alert.show(problem);
     }
-  };
-  const stop = (/** @type {MediaStream | null} */ camera) => {
-    for (const track of camera?.getTracks() ?? []) track.stop();
   };
   button.onclick = () => {
     const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });
@@ -47,7 +49,7 @@ export function cameraView(root, choose) {
     /** The camera goes off. */
     end() {
       ended = true;
-      stop(stream);
+      stopTracks(stream);
     },
   };
 }

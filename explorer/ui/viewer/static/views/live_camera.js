@@ -1,7 +1,7 @@
 // The camera as a loop: both networks look at its newest image, one at a time. Nothing is recorded.
 
 import { alertBox, context2d, el, setText, toggle } from "../dom.js";
-import { DENIED, INSECURE } from "./camera.js";
+import { DENIED, INSECURE, stopTracks } from "./camera.js";
 
 const PAUSE_MS = 100; // between the beginnings of two images, at least: a server has other work too
 const LARGEST = 512; // pixels of a side, which the server takes
@@ -16,7 +16,8 @@ export function liveCameraView(root, follow) {
   root.replaceChildren(el("details", {}, el("summary", {}, "Live camera"), video, el("p", {}, button), says, alert.box, note));
   /** @type {MediaStream | null} */
   let stream = null;
-  let [looking, wasLive] = [false, false];
+  let [looking, wasLive, ended] = [false, false, false];
+  const listening = new AbortController(); // each visit of the page makes a view, and the document stays
   /** @type {LiveFrame | null} */
   let last = null; // the image of the last answer
   /** @type {[number, number]} */
@@ -54,7 +55,7 @@ export function liveCameraView(root, follow) {
 
   /** The last image becomes a picture of the session, where none was chosen. @type {(words: string, keep?: boolean) => void} */
   function stop(words, keep = true) {
-    for (const track of stream?.getTracks() ?? []) track.stop();
+    stopTracks(stream);
     if (stream && last && keep) follow({ ...last, keep: true });
     [stream, last] = [null, null];
     video.srcObject = null;
@@ -68,6 +69,7 @@ export function liveCameraView(root, follow) {
     alert.show("");
     try {
       const camera = await navigator.mediaDevices.getUserMedia({ video: true });
+      if (ended) return stopTracks(camera); // the permission came after the person had left the page
       for (const track of camera.getTracks()) {
         track.onended = () => stream === camera && stop("The camera was lost. What you see is of its last image.");
       }
@@ -83,13 +85,14 @@ export function liveCameraView(root, follow) {
     button.disabled = false;
   }
   button.onclick = () => (stream ? stop("The camera is off. What you see is of its last image.") : start());
-  document.addEventListener("visibilitychange", () => {
+  const tellWhetherHidden = () => {
     if (!stream) return;
     setText(
       says,
       document.hidden ? "This tab is in the background: what you see is of the last image before." : "Both networks follow the camera.",
     );
-  });
+  };
+  document.addEventListener("visibilitychange", tellWhetherHidden, { signal: listening.signal });
 
   return {
     draw({ message, live }) {
@@ -98,6 +101,10 @@ export function liveCameraView(root, follow) {
       wasLive = live !== "";
     },
     /** The page goes. */
-    end: () => stop("", false),
+    end() {
+      ended = true;
+      listening.abort();
+      stop("", false);
+    },
   };
 }

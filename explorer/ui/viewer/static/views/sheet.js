@@ -65,6 +65,12 @@ function shortened(labels) {
   return new Set(names).size === labels.length ? names : labels;
 }
 
+/** What the sheet shows. @type {(read: number, names: string[]) => string} */
+export function sheetTitle(read, names) {
+  const predict = `as ${names.join(" and ")} predict${names.length > 1 ? "" : "s"}`;
+  return read === 1 ? `1 image, ${predict} it. Click it to explore it.` : `${read} images, ${predict} them. Click one to explore it.`;
+}
+
 /** What is left out, in one sentence; "" for nothing. @type {(sheet: Sheet) => string} */
 export function leftOut({ entries, excess }) {
   const unread = entries.filter(({ error }) => error).map(({ file }) => file.name);
@@ -80,7 +86,7 @@ export function leftOut({ entries, excess }) {
 export function sheetView({ pick, show }) {
   const again = el("button", { type: "button", className: "again", onclick: () => show(true) });
   const title = el("p", { className: "sheet-title" });
-  const [status, progress] = [el("p", { className: "status", role: "status" }), el("progress", { ariaLabel: "Pictures classified" })];
+  const [status, progress] = [el("p", { className: "status", role: "status" }), el("progress", { ariaLabel: "Images classified" })];
   const only = el("input", { type: "checkbox" });
   const onlyWords = el("span");
   const onlyLabel = el("label", { className: "only" }, only, onlyWords);
@@ -166,8 +172,8 @@ export function sheetView({ pick, show }) {
     const differing = now.entries.filter(differs).length;
     const total = now.entries.length;
     const read = now.entries.filter(({ error }) => !error).length;
-    setText(title, `${read} pictures, as ${short.join(" and ")} predict${short.length > 1 ? "" : "s"} them. Click one to explore it.`);
-    setText(status, done < total ? `${done} of ${total} pictures classified` : "");
+    setText(title, sheetTitle(read, short));
+    setText(status, done < total ? `${done} of ${total} images classified` : "");
     update(progress, { max: total, value: done });
     toggle(progress, done < total);
     toggle(onlyLabel, networks.length > 1);
