@@ -13,9 +13,10 @@ from explorer.experiments import lesions
 from explorer.experiments.adversarial import Attack
 from explorer.experiments.changed_pictures import dial_curve, shift_map
 from explorer.images import Dials
-from explorer.ui import navigation, network_registry, user_models
+from explorer.ui import navigation, network_registry
 from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.services import offered_networks
 from explorer.ui.services.inference import sample_pixels
 from tests.attacks import attack_picture
 
@@ -299,11 +300,11 @@ def test_one_network_is_folded_as_it_is() -> None:
 
 
 def test_names_of_networks_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    titles = dict.fromkeys(("shapes-plain-20", "cifar10jpeg-plain-20"), "**a** :red[b]")
-    monkeypatch.setattr(user_models, "title_of", lambda name: titles.get(name, ""))
+    title = "**a** :red[b]"  # as an owner may choose it, where two networks have one architecture
+    monkeypatch.setattr(offered_networks, "unique_titles", lambda shown, _: dict.fromkeys(shown, title))
     monkeypatch.setattr(lesions, "blocks", lambda spec: ())
-    app = open_page(first="shapes-plain-20")
+    app = open_page()
     assert any("has no blocks" in each.value for each in app.info)
-    options = open_page(question="unit", first="shapes-plain-20").segmented_control(key="experiments_network").options
+    options = open_page(question="unit").segmented_control(key="experiments_network").options
     for text in (*(each.value for each in app.info), *options):
-        assert "**" not in text and ":red" not in text
+        assert "**a" not in text and ":red[" not in text

@@ -24,7 +24,7 @@ from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
 from explorer.runs import Request, Run
-from explorer.ui import network_registry, user_models
+from explorer.ui import client, network_registry, user_models
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.services import model_store
 from explorer.ui.services.model_store import SessionFolder, models_of, shared_folder
@@ -166,7 +166,7 @@ def test_a_file_that_comes_while_another_one_is_read_is_read_too(
 
     monkeypatch.setattr(weights_import, "read", slow)
     monkeypatch.setattr(user_models, "session_folder", lambda: tmp_path)
-    monkeypatch.setattr(user_models.client, "owner", lambda: OWNER)
+    monkeypatch.setattr(client, "owner", lambda: OWNER)
     slot = user_models._inspection_slot
 
     class Slot:

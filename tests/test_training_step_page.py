@@ -8,9 +8,10 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.experiments import training_step
 from explorer.training import TrainingConfig
-from explorer.ui import forecasts, navigation, user_models
+from explorer.ui import forecasts, navigation
 from explorer.ui.gradients import slow_step
 from explorer.ui.gradients.slow_state import SlowState
+from explorer.ui.services import offered_networks
 
 PAGE = """
 from explorer.ui import navigation
@@ -112,8 +113,8 @@ def test_the_state_survives_the_address_and_nothing_else_comes_through() -> None
 def test_names_of_networks_in_the_findings_are_text(
     drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    titles = dict.fromkeys(("shapes-plain-8", "shapes-resnet-8"), "**a** :red[b]")
-    monkeypatch.setattr(user_models, "title_of", lambda name: titles.get(name, ""))
+    title = "**a** :red[b]"  # as an owner may choose it, where two networks have one architecture
+    monkeypatch.setattr(offered_networks, "unique_titles", lambda shown, _: dict.fromkeys(shown, title))
     app = open_page(slow_take="yes", slow_pictures="4")
     found = [each.value for each in app.markdown if each.value.startswith("- ")]
     assert drawn and found and not [text for text in found if "**" in text or ":red[" in text]
