@@ -1,5 +1,6 @@
 """What a user does with the app. Each action ends when the page is ready."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ SETTLED = """milliseconds => {
     window.quiet.looks += 1;
     return performance.now() - window.quiet.since >= milliseconds && window.quiet.looks > 3 && window.quiet.drawn;
 }"""
+# Streamlit looks for these two below the page's own path before it finds them at the root.
+HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
 PENDING_WORK_JS = Path(__file__).with_name("pending_work.js")
 REST_MS = 100
 

@@ -15,11 +15,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, expect
 
-from driving.actions import PENDING_WORK_JS, no_sideways_scroll, turn, wait_until_ready
+from driving.accessibility import nameless_pictures, pale_words, violations
+from driving.actions import HARMLESS_404, PENDING_WORK_JS, no_sideways_scroll, turn, wait_until_ready
 from driving.server_process import chromium, logged_errors, served
-from tests.conftest import keep_speed
-from tests.e2e.accessibility import nameless_pictures, pale_words, violations
-from tests.e2e.conftest import HARMLESS_404
 
 FOLDER = Path(__file__).parents[1] / "test-results" / "walk"
 WIDTHS = (1440, 1024, 390)
@@ -90,8 +88,6 @@ def main() -> int:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data, log = home / "data", home / "log.txt"
-        data.mkdir()
-        keep_speed(data)
         app = stack.enter_context(served(data, log=log, environment={"HOME": str(home), "EXPLORER_PICTURES": ""}))
         browser = stack.enter_context(chromium())
         for name in names:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from driving.actions import PENDING_WORK_JS
+from driving.actions import HARMLESS_404, PENDING_WORK_JS
 from driving.chromium import BROWSER_ARGUMENTS, DEAD_PROXY, MISSING, SHELL, find_chromium, launch_browser
 from driving.server_process import ROOT, served
 from tests.conftest import keep_speed
@@ -28,8 +28,6 @@ WELCOME = re.compile(
     r"\s*(|You can now view your Streamlit app in your browser\.|URL: http://\S+|Stopping\.\.\."
     r"|\S+ \S+ Uvicorn server started on \S+)\s*"
 )
-# Streamlit looks for these two below the page's own path before it finds them at the root.
-HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
 
 # For pages that are opened often and live for seconds.
 ARGUMENTS = [

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
+from driving.accessibility import nameless_pictures, tab_through, violations
 from explorer.ui.streamlit_internals import THEME_SYNC_JS
-from tests.e2e.accessibility import nameless_pictures, tab_through, violations
 
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 GOOD = f"""<!doctype html><html lang="en"><title>A page</title>

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import choose, click, fill, turn, upload, visit, wait_until_ready
 from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec
 from explorer.runs import Run
-from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE, Server
 from tests.made_runs import paused
 

@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
+from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
-from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE
 from tests.e2e.exploring import open_pictures
 

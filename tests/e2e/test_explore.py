@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
+from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
 from explorer.architectures import ArchitectureSpec, Stage
-from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE, Server
 from tests.e2e.exploring import give_photo, open_pictures, photo, strip_button
 from tests.test_pages import kept_run

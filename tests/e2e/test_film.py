@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
+from driving.accessibility import assert_accessible
 from driving.actions import no_sideways_scroll, query, visit, wait_until_ready
-from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
 from tests.made_runs import write_film
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
+from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
-from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE
 
 CHART = ".live .stage"

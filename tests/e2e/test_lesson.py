@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from driving.accessibility import nameless_pictures, violations
 from driving.actions import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from explorer.ui.streamlit_internals import PRESENTED
-from tests.e2e.accessibility import nameless_pictures, violations
 from tests.e2e.exploring import saved
 
 # The text of a chart, and where its drawing ends: in pixels of the screen.

@@ -11,11 +11,11 @@ import onnx
 import torch
 from playwright.sync_api import Page, expect
 
+from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
 from explorer.architectures import build
 from explorer.checkpoints import HEADER
 from explorer.presets import cifar
-from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import strip_button
 

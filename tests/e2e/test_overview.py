@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
+from driving.accessibility import assert_accessible
 from driving.actions import choose, click, query, turn, upload, visit, wait_until_ready
 from driving.messages import unpack
 from explorer import checkpoints, figures, runs
@@ -26,7 +27,6 @@ from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
-from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictures, photo, strip_button
 

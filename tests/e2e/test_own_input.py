@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from playwright.sync_api import Locator, Page, Request, expect
 
+from driving.accessibility import assert_accessible
 from driving.actions import click, query, turn, visit, wait_until_ready
-from tests.e2e.accessibility import assert_accessible
 from tests.e2e.exploring import EXPLAIN, open_pictures, strip_button
 
 COLOUR = (0xF2, 0xC1, 0x4E)  # with which the brush begins

@@ -6,12 +6,12 @@ import re
 import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
+from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import click, turn, visit, wait_until_ready
 from explorer import figures, recordings
 from explorer.runs.log import parsed
 from explorer.ui.build import replay
 from explorer.views import enlarge
-from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 
 LINK = "/build?replay=shapes-56"
 SIDE = 96  # of a painted map

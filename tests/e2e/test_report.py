@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Route
 
-from tests.e2e.accessibility import violations
+from driving.accessibility import violations
 from tests.test_report import hostile_twins, html_report, measured
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from driving.accessibility import assert_accessible
 from driving.actions import visit, wait_until_ready
-from tests.e2e.accessibility import assert_accessible
 from tests.e2e.exploring import strip_button
 
 PAIR = "/?first=shapes-plain-8&second=shapes-resnet-8"

@@ -2,13 +2,13 @@
 
 from playwright.sync_api import Page, expect
 
+from driving.accessibility import assert_accessible
 from driving.actions import click, query, visit, wait_until_ready
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
-from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import open_pictures
 

@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from driving.accessibility import assert_accessible, violations
 from driving.actions import choose, click, no_sideways_scroll, turn, visit, wait_until_ready
-from tests.e2e.accessibility import assert_accessible, violations
 
 PAGES = ("Compare", "Gradients", "Experiments", "Build & train", "Models", "In class", "Explore")
 
