@@ -41,11 +41,16 @@ def whole_windows(
     return longer
 
 
+def has_even_margins(kernel: Sequence[int], pads: Sequence[int]) -> bool:
+    """Whether a pooling has equal margins on opposite sides, of half its window at most: then torch's own computes
+    it."""
+    return list(pads[:2]) == list(pads[2:]) and all(2 * pad <= side for pad, side in zip(pads, kernel, strict=False))
+
+
 def max_pool(
     x: Tensor, kernel: list[int], strides: list[int], pads: list[int], dilations: list[int], ceil: bool
 ) -> Tensor:
-    even = pads[:2] == pads[2:] and all(2 * pad <= side for pad, side in zip(pads, kernel, strict=False))
-    if even:
+    if has_even_margins(kernel, pads):
         return F.max_pool2d(x, kernel, strides, pads[:2], dilations, ceil)
     pads = whole_windows(x, kernel, strides, pads, dilations) if ceil else pads
     return F.max_pool2d(pooled(x, pads, float("-inf")), kernel, strides, 0, dilations)
@@ -63,11 +68,7 @@ def average_pool(
     x: Tensor, kernel: list[int], strides: list[int], pads: list[int], ceil: bool, count_include_pad: bool,
     dilations: Sequence[int] = (1, 1),
 ) -> Tensor:  # fmt: skip
-    if (
-        pads[:2] == pads[2:]
-        and list(dilations) == [1, 1]
-        and all(2 * p <= k for p, k in zip(pads, kernel, strict=False))
-    ):
+    if has_even_margins(kernel, pads) and list(dilations) == [1, 1]:
         return F.avg_pool2d(x, kernel, strides, pads[:2], ceil, count_include_pad)
     counted = torch.ones_like(x[:1, :1])
     if count_include_pad:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -116,8 +116,12 @@ def explain(
     elif method in cams.FROM_ARRAYS:
         layer = layer_pass(private, image[None], [target], str(chosen["layer"]))
         values = enlarge(cams.FROM_ARRAYS[method](layer.activation, layer.gradient)[0], image.shape[1:])[None]
+    elif method == "guided_grad_cam":
+        enlarged = {"interpolate_mode": "bilinear"}  # as the paper's section 3.2
+        chosen_layer = private.get_submodule(str(chosen["layer"]))
+        values = _through_captum(private, "GuidedGradCam", image[None], [target], chosen_layer, **enlarged)[0]
     else:
-        values = _captum(private, image, target, method, str(chosen.get("layer", "")))
+        values = _through_captum(private, str(METHODS[method].captum), image[None], [target])[0]
     if method in ("integrated_gradients", "deep_lift"):
         high, low = _scores(private, _tensor(private, np.stack([image, start])), target).tolist()
         difference = high - low
@@ -246,7 +250,7 @@ def deep_lift(network: Network, images: np.ndarray, starts: np.ndarray, targets:
     for module in list(network.modules()):
         if isinstance(module, Operation) and module.operator == "MaxPool":
             _show_pooling(module)
-    return _through_captum(network, "DeepLift", images, targets, _tensor(network, starts))
+    return _through_captum(network, "DeepLift", images, targets, baselines=_tensor(network, starts))
 
 
 def _show_pooling(pooling: Operation) -> None:
@@ -258,8 +262,9 @@ def _show_pooling(pooling: Operation) -> None:
 
 
 def _through_captum(
-    network: Network, kind: str, images: np.ndarray, targets: Sequence[int], *baselines: Tensor
+    network: Network, kind: str, images: np.ndarray, targets: Sequence[int], *layer: nn.Module, **options: Any
 ) -> np.ndarray:
+    """What the class `kind` of `captum.attr` gives for the network and, where it needs one, a layer of it."""
     from captum import attr  # here: it takes 0.4 s, and brings matplotlib
 
     # `catch_warnings` would change state of all threads.
@@ -267,23 +272,8 @@ def _through_captum(
     x = _tensor(network, images).requires_grad_()
     with torch.enable_grad():
         target = torch.tensor(list(targets), device=network.device)
-        values: Tensor = getattr(attr, kind)(network).attribute(x, *baselines, target=target)
+        values: Tensor = getattr(attr, kind)(network, *layer).attribute(x, target=target, **options)
     return values.numpy(force=True)
-
-
-def _captum(network: Network, image: np.ndarray, target: int, method: str, layer: str) -> np.ndarray:
-    from captum import attr  # here: it takes 0.4 s, and brings matplotlib
-
-    # `catch_warnings` would change state of all threads.
-    warnings.filterwarnings("ignore", message=_HOOKS)
-    x = _tensor(network, image[None]).requires_grad_()
-    with torch.enable_grad():
-        if method == "guided_grad_cam":
-            guided = attr.GuidedGradCam(network, network.get_submodule(layer))
-            values = guided.attribute(x, target, interpolate_mode="bilinear")  # as the paper's section 3.2
-        else:
-            values = getattr(attr, str(METHODS[method].captum))(network).attribute(x, target=target)
-    return values[0].numpy(force=True)
 
 
 def baseline(image: np.ndarray, kind: str) -> np.ndarray:

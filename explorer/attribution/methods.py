@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.architectures.graph import GraphNode, GraphSpec
+from explorer.architectures.operators import has_even_margins
 from explorer.architectures.spec import check_number
 from explorer.tracing import STRIP_KINDS
 
@@ -232,9 +233,8 @@ def _has_rule(node: GraphNode) -> bool:
 
 def simple_max_pool(attributes: Mapping[str, Any]) -> bool:
     """Whether torch's own module computes this max pooling: equal margins on opposite sides, no dilation."""
-    pads, kernel = list(attributes["pads"]), attributes["kernel"]
-    even = pads[:2] == pads[2:] and all(2 * pad <= side for pad, side in zip(pads, kernel, strict=False))
-    return even and list(attributes["dilations"]) == [1, 1] and not attributes["ceil"]
+    is_even = has_even_margins(attributes["kernel"], attributes["pads"])
+    return is_even and list(attributes["dilations"]) == [1, 1] and not attributes["ceil"]
 
 
 @dataclass(frozen=True)
