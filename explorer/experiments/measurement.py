@@ -86,14 +86,6 @@ def parting_of(files: Sequence[str], data: str) -> Parting | None:
     return stored_results.unpack(Parting, stored_results.load(parting_key(files, data)))
 
 
-def measure_parting(twins: Sequence[Checkpoint], split: Split, class_names: Sequence[str]) -> Parting | None:
-    """Where two networks part on `split`, whose labels count `class_names`: `parting` of their fresh predictions."""
-    first, second = (
-        next(said for _, said in agreement.predictions(each, split, class_names) if said) for each in twins
-    )
-    return agreement.parting(first, second)
-
-
 def test_predictions(checkpoint: Checkpoint) -> Predictions | None:
     """The stored ones of a pretrained network for all test images of its own data; None where there are none."""
     facts = facts_of(checkpoint.data)

@@ -20,7 +20,7 @@ from explorer.experiments.gradient_geometry.shattering import PICTURES, brown_no
 from explorer.experiments.gradient_geometry.widths import width
 from explorer.experiments.gradient_summary import number
 from explorer.intervals import Mean, mean
-from explorer.labels import label, listed
+from explorer.labels import label
 
 NEAR_WHITE = 0.05
 """A correlation that is certainly less than this above that of white noise is called hardly told from it."""
@@ -348,7 +348,3 @@ def circumstances(seeds: int) -> str:
         if seeds > 1
         else "One seed gives no interval; choose more."
     )
-
-
-def all_names(found: Sequence[MeasuredGeometry]) -> str:
-    return listed([each.name for each in found])
