@@ -216,3 +216,10 @@ def with_article(noun: str) -> str:
 def capital(text: str) -> str:
     """The text with a capital letter in front."""
     return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits: `8 s`, `12 min`, `3.5 h`. The shortest is `1 s`."""
+    if seconds < 90:
+        return f"{max(1.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h".replace(".0 h", " h")

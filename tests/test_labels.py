@@ -69,6 +69,17 @@ def test_lists_and_capitals():
     assert labels.listed(["a", "b"], "or") == "a or b" and labels.capital("iPhone x") == "IPhone x"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *[(0, "1 s"), (0.4, "1 s"), (89.4, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")],
+        *[(3 * 3600, "3 h"), (1e7, "2,777.8 h")],
+    ],
+)
+def test_a_duration_has_the_unit_that_suits(seconds: float, text: str) -> None:
+    assert labels.duration(seconds) == text
+
+
 def sentences(source: str) -> Iterator[str]:
     """The sentences of a module's literals without its docstrings; X stands for each value of an f-string."""
     tree = ast.parse(source)

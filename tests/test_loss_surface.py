@@ -325,7 +325,7 @@ def test_points_come_from_coarse_to_fine_each_once() -> None:
 
 
 def test_what_is_too_large_is_refused_with_its_number_before_anything_starts() -> None:
-    with pytest.raises(ValueError, match=r"would take 8,[0-9,]+ passes of one image, about [0-9,]+ h here; 24 h"):
+    with pytest.raises(ValueError, match=r"would take 8,[0-9,]+ passes of one image, about [0-9,.]+ h here; 24 h"):
         cost([(spec(), SurfaceSettings(dimensions=2, points=201, n=10_000, splits=("train",)))] * 20, 1e6).check()
     with pytest.raises(
         ValueError, match=r"would need 5,000,000.0 GB of memory, and .* GB are free\. Take fewer than 7"

@@ -131,7 +131,7 @@ def test_what_is_proposed_follows_from_how_long_and_on_what_it_trained() -> None
 
     assert "Train for 4 times or with fewer layers or fewer classes." in said(passes=1.9, side=16)
     assert "Train for 4 times, about 80 s, or with fewer layers, smaller" in said(passes=1.0, side=64, seconds=20.0)
-    assert "Train for 4 times, about 3.0 h, or with fewer layers." in said(2, 2700.0, passes=1.0, side=32)
+    assert "Train for 4 times, about 3 h, or with fewer layers." in said(2, 2700.0, passes=1.0, side=32)
     assert "Try another learning rate, fewer layers, fewer classes or more images of each class." in said(passes=2.0)
     assert "Train for" not in said(seconds="soon", passes="few") and "Train for" not in said(passes=float("nan"))
     assert said(outcome="diverged", passes=0.1).endswith("which reaches 10.0%.")  # that has advice of its own

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.intervals import Accuracy, accuracy, balanced_accuracy
-from explorer.labels import listed
+from explorer.labels import duration, listed
 from explorer.runs.log import RunLog
 
 UNBALANCED = 1.5  # largest over smallest class of the test pictures, from which balanced accuracy decides
@@ -224,7 +224,7 @@ def _advice(
     easier = [choice for choice in ("fewer layers", smaller, "fewer classes" if classes > 2 else "") if choice]
     passes, taken = _known(networks, "passes"), _known([{"seconds": seconds}], "seconds")
     if passes and passes < PASSES / 2:
-        time = f", about {_duration(taken * PASSES / passes)}," if taken else ""
+        time = f", about {duration(taken * PASSES / passes)}," if taken else ""
         sentences = [
             f"The training went {passes:.2g} times through its images, which is too little to learn from",
             f"Train for {PASSES} times{time} or with {listed(easier, 'or')}",
@@ -240,12 +240,6 @@ def _known(networks: Sequence[dict[str, Any]], key: str) -> float | None:
     values = [network.get(key) for network in networks]
     numbers = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
     return max(numbers, default=None)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def recomputed(networks: Sequence[dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from explorer.labels import duration
 from explorer.machine import cores, disk
 from explorer.runs import Request, data_folder
 from explorer.studies.study import Study, Trial
@@ -112,13 +113,6 @@ def pictures(data: dict[str, Any]) -> tuple[int, int, int]:
     if kind in DOWNLOADED:
         return DOWNLOADED[kind]
     raise ValueError(f"there is no data of the kind {str(kind)[:40]!r}; use shapes, or upload some.")
-
-
-def duration(seconds: float) -> str:
-    """In the unit that suits: `45 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h".replace(".0 h", " h")
 
 
 def _key(trial: Trial) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 from explorer import runs
 from explorer.architectures import ArchitectureSpec
 from explorer.datasets import downloadable, shapes
+from explorer.labels import duration
 from explorer.machine import core_limit
 from explorer.presets import PRESETS
 from explorer.runs import speed as machine_speed
@@ -20,7 +21,6 @@ from explorer.ui import dataset_access, navigation
 from explorer.ui.build_state import QUICK_TRAINING, BuildState, blocks_a_stage, difference, regular_stages
 from explorer.ui.services.training_rate import macs_a_second as macs_a_second
 from explorer.ui.session import session
-from explorer.ui.widgets.long_task import duration
 
 CLASSROOM = next(rung for rung in RUNGS if rung.depth == 38)  # what one click trains where the machine is slow
 CIFAR_COUNTS = (50_000, 0, 10_000)  # of what is not downloaded yet
@@ -172,7 +172,7 @@ def remedies(state: BuildState, found: Forecast, measured: Speed) -> dict[str, B
             changed["16 pixels"] = smaller
     seconds = sufficient_budget(lambda budget: forecast(state.with_config(seconds=budget), specs_of(state), measured))
     if seconds is not None:
-        changed[f"Train for {duration(seconds).replace('.0 h', ' h')}"] = state.with_config(seconds=seconds)
+        changed[f"Train for {duration(seconds)}"] = state.with_config(seconds=seconds)
     return changed
 
 

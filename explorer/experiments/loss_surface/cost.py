@@ -8,6 +8,7 @@ from explorer.architectures import ArchitectureSpec, describe
 from explorer.experiments.loss_surface.curvature import ITERATIONS, product_passes
 from explorer.experiments.loss_surface.measurement import Surface, batch_size, passes_known
 from explorer.experiments.loss_surface.settings import SurfaceSettings
+from explorer.labels import duration
 from explorer.machine import cores
 from explorer.machine.memory import free_memory
 
@@ -32,14 +33,13 @@ class SurfaceCost:
 
     @property
     def sentence(self) -> str:
-        length = f"{self.seconds / 3600:.1f} h" if self.seconds >= 5400 else f"{max(1.0, self.seconds):,.0f} s"
-        return f"{self.passes:,.0f} passes of one image, about {length} here."
+        return f"{self.passes:,.0f} passes of one image, about {duration(self.seconds)} here."
 
     def check(self) -> None:
         """Raises ValueError, with the numbers, for more than this machine has."""
         if self.seconds > MOST_HOURS * 3600:
             raise ValueError(
-                f"this surface would take {self.passes:,.0f} passes of one image, about {self.seconds / 3600:,.0f} h "
+                f"this surface would take {self.passes:,.0f} passes of one image, about {duration(self.seconds)} "
                 f"here; {MOST_HOURS:g} h is the most. Take fewer points or images."
             )
         free = free_memory()

@@ -21,7 +21,7 @@ from explorer import checkpoints
 from explorer.attribution import shared_axis
 from explorer.errors import user_message
 from explorer.experiments import probing, receptive_fields, twin_distance
-from explorer.labels import STRIP_ROWS
+from explorer.labels import STRIP_ROWS, duration
 from explorer.ui.api.binary import json_bytes
 from explorer.ui.api.explain import ExploreSession, RequestError, respond, user_errors, view_of
 from explorer.ui.services.explore_state import AppState
@@ -287,11 +287,7 @@ def _answer(
 def _cost(kind: Kind, problems: Mapping[Kind, str], left: Mapping[Kind, float]) -> str:
     if kind in problems:
         return ""
-    return f"about {_duration(left[kind])}" if left[kind] else "measured"
-
-
-def _duration(seconds: float) -> str:
-    return f"{max(1.0, seconds):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    return f"about {duration(left[kind])}" if left[kind] else "measured"
 
 
 def _row(
@@ -310,7 +306,7 @@ def _row(
     if row.kind in problems:
         return entry | {"words": [problems[row.kind]]}
     if row.kind in long:
-        return entry | {"start": f"Measure it: about {_duration(left[row.kind])}"}
+        return entry | {"start": f"Measure it: about {duration(left[row.kind])}"}
     results = found[row.kind]
     if any(result is None for result in results):
         return entry | {"pending": True}

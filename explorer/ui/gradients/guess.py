@@ -8,13 +8,12 @@ import streamlit as st
 
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS
 from explorer.experiments.gradient_summary import Guess, verdict
-from explorer.labels import GUESSES, capital, label
+from explorer.labels import GUESSES, capital, duration, label
 from explorer.ui.gradients import controls, flow_measurements
 from explorer.ui.gradients.flow_measurements import MeasurementPlan
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.markdown import as_text
 from explorer.ui.session import session
-from explorer.ui.widgets.long_task import duration
 
 _FACTORS = {
     "depth": (DEPTHS, 20),

@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
-from explorer.labels import listed
+from explorer.labels import duration, listed
 from explorer.ui import dataset_access, film, lesson, missing, navigation, network_registry
 from explorer.ui.gradients import controls, flow_measurements, geometry, slow_step
 from explorer.ui.gradients.flow_measurements import MeasuredFlow, MeasurementPlan
@@ -18,7 +18,7 @@ from explorer.ui.gradients.steps import records_of, show_steps, words_for
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.session import session
 from explorer.ui.widgets.download import offer_labelled_images
-from explorer.ui.widgets.long_task import duration, long_task
+from explorer.ui.widgets.long_task import long_task
 
 STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 

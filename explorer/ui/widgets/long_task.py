@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer.attribution import Share
 from explorer.errors import user_message
+from explorer.labels import duration
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.session import session
@@ -104,10 +105,3 @@ def run_sequentially(works: Sequence[Callable[[], TaskSteps[Any]]]) -> Generator
 def cached_result(key: str) -> Any:
     """The result of that task in this session, or None."""
     return session().results.find(key)
-
-
-def duration(seconds: float) -> str:
-    """8 s, 3 min, 1.5 h."""
-    if seconds < 90:
-        return f"{max(1.0, seconds):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
