@@ -172,7 +172,7 @@ def test_the_sentence_says_where_a_probe_is_best_and_where_chance_explains_it() 
     )
     assert probing.finding("N", of) == (
         "N: a probe of a is right for 10.0% of 100 images, and the best one, of b, for 90.0% (82.6% to 94.5%). In 1 of "
-        "3 layers, chance explains the accuracy as well (10.0%). After it the classes are harder to tell apart again: "
+        "3 layers, chance explains the accuracy as well (10.0%). After b the classes are harder to tell apart again: "
         "40.0% in c."
     )
 

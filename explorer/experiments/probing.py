@@ -339,5 +339,5 @@ def finding(title: str, found: Probes) -> str:
         text += f" In {which}, chance explains the accuracy as well ({found.chance:.1%})."
     last, end = there[-1]
     if end.high < most.low:
-        text += f" After it the classes are harder to tell apart again: {end.share:.1%} in {last}."
+        text += f" After {best} the classes are harder to tell apart again: {end.share:.1%} in {last}."
     return text

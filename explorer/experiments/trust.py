@@ -122,7 +122,7 @@ def _known(values: np.ndarray) -> np.ndarray:
 
 
 def title_of(method: str) -> str:
-    """Of a method, "gradient", "grad_cam", "signed_grad_cam" or a control."""
+    """The title of a method, of "gradient", "grad_cam" or "signed_grad_cam", or of a control."""
     own = {"gradient": "Gradient", "grad_cam": EVIDENCE["positive"], "signed_grad_cam": EVIDENCE["signed"]}
     own |= CONTROL_MAPS
     return own.get(method) or METHODS[method].title

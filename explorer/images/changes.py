@@ -36,7 +36,7 @@ RANGES: Mapping[str, DialRange] = {
     "seed": DialRange(0, 2**31 - 1, is_whole=True),
     "jpeg": DialRange(1, 100, is_whole=True),
 }
-"""Of every dial."""
+"""The allowed values of each dial."""
 
 
 @dataclass(frozen=True)

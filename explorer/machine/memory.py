@@ -53,7 +53,7 @@ def hand_back() -> None:
 
 
 def free_memory() -> int:
-    """Bytes that a new process could take, of the machine and, on Linux, of its control group."""
+    """Bytes that a new process could take, of the machine and, on Linux, its control group; at least `LEAST_FREE`."""
     free = int(psutil.virtual_memory().available)
     group = Path("/sys/fs/cgroup")
     for limit, used, file_cache in (
@@ -79,7 +79,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def limit_to(more: int) -> bool:
     """Lets this process take so many bytes more than it has; a larger request then fails in it. False where the system
-    keeps no such limit: then `exceeded` has to watch."""
+    keeps no such limit: then `wait_until_exceeded` watches."""
     if is_portable() or resource is None:
         return False
     with suppress(OSError, ValueError, StopIteration), open("/proc/self/status", encoding="utf-8") as file:
@@ -109,8 +109,8 @@ def _used(process: psutil.Process) -> int:
     return int(getattr(info, "private", info.rss))
 
 
-def go_first() -> None:
-    """Should memory run out all the same: Linux ends this process before others. Elsewhere there is no such choice."""
+def be_killed_first() -> None:
+    """Lets Linux kill this process before others when memory runs out. Does nothing elsewhere."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
         file.write("800")
 

@@ -40,12 +40,12 @@ class Identity:
 
 
 def identity() -> Identity:
-    """Of this process."""
+    """The identity of this process."""
     return Identity(os.getpid(), psutil.Process().create_time())
 
 
 def identity_of(process: "subprocess.Popen[bytes]") -> Identity:
-    """Of a process that this one started and did not await; its start is 0 where it has ended already."""
+    """The identity of a process that this one started and did not await; its start is 0 where it has ended already."""
     try:
         return Identity(process.pid, psutil.Process(process.pid).create_time())
     except psutil.Error:
@@ -75,8 +75,11 @@ def detached() -> dict[str, Any]:
 def start(
     command: Sequence[str], environment: Mapping[str, str], ends_with: bool = False, **rest: Any
 ) -> "subprocess.Popen[bytes]":
-    """Starts a detached process and returns it; the caller awaits its end. With `ends_with` it ends when this one does,
-    however; it has to call `end_with_parent` for that. `rest` are options of `subprocess.Popen`. Raises OSError."""
+    """Starts a detached process and returns it; the caller awaits its end. `rest` are options of `subprocess.Popen`.
+
+    With `ends_with` the new process ends when this one does, for whatever reason. On the portable path and on macOS its
+    program has to call `end_with_parent` for that. Raises OSError.
+    """
     environment = dict(environment)
     environment.pop(PARENT_ENV, None)
     if ends_with and (is_portable() or sys.platform != "linux"):

@@ -98,7 +98,7 @@ def _message(run: Run, error: Exception) -> str:
 def _limit_memory(run: Run, device: str, end: Callable[..., RunOutcome] | None = None) -> None:
     """Limits this process to the memory that is free now, so that a larger request fails in it, with a message. Where
     the system has no such limit, `end` tells how the run ended once it takes more, and the process ends."""
-    memory.go_first()
+    memory.be_killed_first()
     # A GPU's driver reserves address space in ways that the limit does not allow.
     if device != "cpu" or memory.limit_to(memory.free_memory()) or end is None:
         return

@@ -24,7 +24,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "label_smoothing": (0.0, 0.99),
     "clip": (1e-12, 1e12),
 }
-"""Of a config; whole numbers where the limits are."""
+"""Lowest and highest value of each field of a config, both allowed; whole numbers where the limits are whole."""
 
 OFFERED: dict[str, tuple[float, float]] = {
     "epochs": (1, 10_000),
@@ -37,7 +37,7 @@ OFFERED: dict[str, tuple[float, float]] = {
     "label_smoothing": LIMITS["label_smoothing"],
     "clip": (0.0, 1000.0),
 }
-"""Of a form; a clip of 0 is none."""
+"""The same for a form, where a `clip` of 0 means no clipping."""
 
 WARM_UP_SHARE = 0.25  # of a one-cycle run; Smith and Topin 2017 leave it open, 0.2 to 0.45 are in use
 
@@ -48,11 +48,13 @@ class TrainingConfig:
 
     Exactly one of `epochs` and `seconds` is the budget; with `seconds` the schedule follows the clock. `learning_rate`
     is the highest one of the schedule. "step" multiplies it by `step_factor` at each of `milestones`, shares of the
-    run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise linearly for a quarter of the run and
-    then fall to 0 along half a cosine. With `class_weights` every class counts alike in the loss. `clip` is the largest
-    allowed norm of all gradients together. `augment` pads by 4, crops at random and flips half of the pictures.
-    `precision` "auto" is bfloat16 autocast where the processor gains from it, else float32. `compile` fuses operations
-    with torch.compile: it needs a C++ compiler and a minute or more. Raises ValueError for impossible values.
+    run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise linearly from 0.04 of it for a quarter
+    of the run, and then fall to 0 along half a cosine. `weight_decay` times the weight is added to its gradient, also
+    with Adam (L2, not AdamW), for biases and norms too. With `class_weights` every class counts alike in the loss.
+    `clip` is the largest L2 norm of all gradients together, before weight decay. `augment` pads by 4, crops at random
+    and flips half of the pictures. `precision` "auto" is bfloat16 autocast where the processor gains from it, else
+    float32. `compile` fuses operations with torch.compile: it needs a C++ compiler and a minute or more. Raises
+    ValueError for impossible values.
     """
 
     epochs: int | None = None

@@ -107,7 +107,7 @@ def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
 
 
 def limits() -> Limits:
-    """Of a process that opens such a file."""
+    """The limits of a process that opens an untrusted file."""
     return Limits(MEMORY, WATCHED_MEMORY, MAX_BYTES + 2**27, CPU_SECONDS, WALL_SECONDS)
 
 
