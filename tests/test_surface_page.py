@@ -12,6 +12,7 @@ from explorer.experiments.loss_surface.cost import SurfaceCost
 from explorer.experiments.surface_runs import SurfaceRun
 from explorer.figures import Chart
 from explorer.files import npz, write_atomically
+from explorer.ui.experiments import surface_view
 from explorer.ui.experiments.state import REACHES, ExperimentsState
 from explorer.ui.experiments.surface import settings_of
 from explorer.ui.experiments.surface_answer import NO_PATH, ShownSurface, answer
@@ -121,3 +122,13 @@ def test_the_share_of_a_surface_goes_on_from_what_is_known(monkeypatch: pytest.M
     monkeypatch.setattr(surface_runs, "_keep_share", noted)
     assert surface_runs.run_process(run) == 0
     assert shares == sorted(shares) and shares[0] == pytest.approx(expected) and shares[-1] == 1
+
+
+def test_the_page_runs_again_when_a_surface_has_its_first_points() -> None:
+    """A long surface is drawn from then on, and not after an eighth of hours."""
+    found = surface(made(spec()), small(points=9))
+    seen = [
+        surface_view._seen(surface_runs.SurfaceProgress("measuring", 0.01, "", (each, None)))
+        for each in (None, replace(found, measured=found.measured & False), found)
+    ]
+    assert seen[0] == seen[1] != seen[2]

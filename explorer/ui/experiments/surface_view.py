@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.experiments import surface_runs
-from explorer.experiments.loss_surface import sentences
+from explorer.experiments.loss_surface import Surface, sentences
 from explorer.experiments.surface_runs import RESUMABLE, SurfaceProgress, SurfaceRun
 from explorer.ui import client, lesson, navigation
 from explorer.ui.experiments.controls import update_state
@@ -19,6 +19,7 @@ from explorer.ui.widgets.callback_errors import report_errors, show_error
 from explorer.ui.widgets.deletion import delete_button
 
 POLL_INTERVAL_S = 2.0
+_Seen = tuple[str, int, int]  # the state, the surfaces that have points, and the eighths that are known
 REDRAWN = 8  # times while it is measured: a redrawn scene turns back
 
 
@@ -52,15 +53,19 @@ def _shown(run: SurfaceRun, found: SurfaceProgress) -> list[ShownSurface]:
     facts = run.networks()
     shown = []
     for asked, surface in zip(run.surfaces(), found.surfaces, strict=True):
-        if surface is not None and surface.measured.any():
+        if surface is not None and _is_begun(surface):
             of = facts[asked.network]
             colour = figures.network_colour(of.shortcut, client.theme())
             shown.append(ShownSurface(of.title, colour, of.classes, surface))
     return shown
 
 
-def _seen(found: SurfaceProgress) -> tuple[str, int]:
-    return found.state, int(found.share * REDRAWN)
+def _seen(found: SurfaceProgress) -> _Seen:
+    return found.state, sum(map(_is_begun, found.surfaces)), int(found.share * REDRAWN)
+
+
+def _is_begun(surface: Surface | None) -> bool:
+    return surface is not None and bool(surface.measured.any())
 
 
 def _buttons(run: SurfaceRun, found: SurfaceProgress) -> None:
@@ -91,8 +96,9 @@ def _delete(run: SurfaceRun) -> None:
 
 
 @navigation.error_boundary()
-def _follow(run: SurfaceRun, seen: tuple[str, int]) -> None:
-    """The progress; the page runs again when the state has changed, or an eighth more is known."""
+def _follow(run: SurfaceRun, seen: _Seen) -> None:
+    """The progress; the page runs again when the state has changed, a surface has its first points, or an eighth more
+    is known."""
     found = surface_runs.progress(run)
     if _seen(found) != seen:
         st.rerun()
