@@ -1,7 +1,8 @@
 """Many visitors at once: how long they wait, what fails, and what the server keeps of them afterwards.
 
 `python -m benchmarks load` (or `make load`) runs stages of visitors over the websocket with a few Chromium tabs beside
-them, a training beside five visitors, and two soaks: many interactions, and many sessions that come and vanish.
+them, a training and a loss surface beside five visitors, and two soaks: many interactions, and many sessions that come
+and vanish.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,10 @@ from benchmarks.runs import RERUN_BOUND, SESSIONS, trained, visits
 from benchmarks.visitors import PAGES, TABS, THINK, Tally, Visitor, crowd, random_picture
 from driving.protocol_client import Session
 from driving.server_process import logged_errors, served
+from explorer.checkpoints import load_pretrained
+from explorer.datasets.shapes import Drawn
+from explorer.experiments import surface_runs
+from explorer.experiments.loss_surface import SurfaceSettings, stored
 from explorer.presets import cifar
 
 P95_BOUNDS = {20: 3.0, 40: 10.0}  # seconds, by sessions
@@ -34,6 +39,7 @@ CEILING_BOUND = 2500.0  # MB
 # More than before, after everyone has left. The pools of asyncio (processors + 4) and of anyio keep idle threads.
 THREADS_BOUND, DESCRIPTORS_BOUND = 16, 8
 TTL = 10  # seconds for which the server keeps a session that lost its connection
+BUSY_S = 45.0  # in which visitors of all kinds come while everything goes on
 AT_ONCE = 8  # of the sessions that come and vanish
 
 Found = tuple[list[Row], list[str]]  # and what went wrong
@@ -186,15 +192,52 @@ def kept_rows(title: str, before: Taking, peak: Taking, after: Taking) -> list[R
     return rows
 
 
-def training_rows(url: str) -> Found:
-    """Five visitors who ask for one picture after the other while a run trains beside them."""
+def training_rows(url: str, films: Sequence[Film] = ()) -> Found:
+    """Five visitors who ask for one picture after the other while a run trains beside them, while a loss surface is
+    measured, and while both go on; then visitors of all kinds, with `films`, while both go on."""
+    rows, tally = [], Tally()
     try:
-        with trained(cifar(20), cifar(20, "none")):
-            taken = visits(url)
+        for words, trains, measures in (
+            ("while a run trains", True, False),
+            ("while a loss surface is measured", False, True),
+            ("while a run trains and a loss surface is measured", True, True),
+        ):
+            with (
+                trained(cifar(20), cifar(20, "none")) if trains else nullcontext(),
+                measured_surface() if measures else nullcontext(),
+            ):
+                taken = visits(url)
+                if trains and measures:
+                    crowd(url, SESSIONS, BUSY_S, tally, think=THINK, films=films)
+            within = at_most(percentile(taken, 0.95), RERUN_BOUND, " s", "p95")
+            rows.append(Row(f"{SESSIONS} sessions {words}", _percentiles(taken), len(taken), within))
     except RuntimeError as error:  # a SessionError is one too
-        return [], [f"while a run trains: {error}"]
-    within = at_most(percentile(taken, 0.95), RERUN_BOUND, " s", "p95")
-    return [Row(f"{SESSIONS} sessions while a run trains", _percentiles(taken), len(taken), within)], []
+        return rows, [f"{words}: {error}"]
+    return [*rows, *time_rows(f"{SESSIONS} sessions, both going on", tally, None)], tally.errors
+
+
+@contextmanager
+def measured_surface() -> Iterator[None]:
+    """A surface of plain-56 that its own process measures meanwhile, as the page's button starts it; deleted
+    afterwards. Raises RuntimeError where it ends before it is measured."""
+    checkpoint = load_pretrained("shapes-plain-56")
+    settings = SurfaceSettings(2, 51, n=1000, splits=("train",), directions=0)
+    facts = surface_runs.NetworkFacts(checkpoint.spec.name, "shapes-plain-56", "none", checkpoint.spec.classes)
+    images = stored.images(Drawn.read(checkpoint.data), settings)
+    asked = [surface_runs.AskedSurface(0, settings)]
+    run = surface_runs.create("load", "", [(facts, checkpoint)], images, checkpoint.class_names, asked)
+    try:
+        surface_runs.start(run)
+        while (state := surface_runs.progress(run).state) != "measuring":
+            if state not in ("new", "waiting"):
+                raise RuntimeError(f"The surface is {state} before its first point.")
+            time.sleep(0.1)
+        yield
+    finally:
+        surface_runs.stop(run)
+        while surface_runs.progress(run).state in ("waiting", "measuring"):
+            time.sleep(0.1)
+        surface_runs.delete(run)
 
 
 def soak_rows(url: str, watch: Watch, interactions: int, vanishing: int, films: Sequence[Film] = ()) -> Found:
@@ -275,7 +318,7 @@ def main(arguments: list[str]) -> int:
                 for sessions in options.sessions:
                     show(stage_rows(url, watch, sessions, options.seconds, options.tabs, tuple(options.think), films))
             if options.only in (None, "training"):
-                show(training_rows(url))
+                show(training_rows(url, films))
             if options.only in (None, "soak"):
                 show(soak_rows(url, watch, options.interactions, options.vanishing, films))
         show(([], logged_errors(log)))
