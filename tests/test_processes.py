@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +23,13 @@ from torch import nn
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.datasets import Dataset, Split, channel_statistics, shapes
+from explorer.datasets import Dataset, Split, channel_statistics, shapes, stored
 from explorer.machine import launched
-from explorer.runs import Request, Run
+from explorer.runs import Request, Run, fitting, stored_data
 from explorer.runs.directory import StopRequested
-from explorer.runs.fitting import fit_run
+from explorer.runs.fitting import fit_beside, fit_run
 from explorer.runs.log import LogWriter
-from explorer.training import Processes, Progress, TrainingConfig, fit_together
+from explorer.training import Processes, Progress, TrainingConfig, TrainingState, fit_together
 from explorer.training.processes import ALONE
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ from explorer.architectures import build
 from explorer.cli import training
 from explorer.cli.main import parser
 from explorer.training import fit_together, joined
-from tests.test_processes import COMMAND, QUESTIONS, few, one_step, other
+from tests.test_processes import COMMAND, QUESTIONS, dialled, few, one_step, other
 
 torch.set_num_threads(1)
 with joined() as processes:
@@ -74,6 +75,7 @@ with joined() as processes:
         found["losses"] = torch.tensor([[epoch.loss, epoch.accuracy] for epoch in epochs])
         found["norms"] = torch.tensor([record.weight_gradients.norms for record in last.records])
         torch.save(found, f"{name}-{processes.rank}.pt")
+    dialled(processes)
     document, lines = training._train(parser().parse_args([*COMMAND, "--out", "two.safetensors"]), processes)
     print(json.dumps(document) if document else "", end="")
 """
@@ -125,6 +127,69 @@ def a_run(folder: Path, letter: str) -> Run:
     config = replace(CONFIG, epochs=2, batch_size=500)
     run.write_request(Request((replace(SPEC, classes=2).to_dict(),), config.to_dict(), data))
     return run
+
+
+def dialled(processes: Processes) -> None:
+    """Trains a run whose user turns two dials after its third step, and then another one that its log makes repeat
+    them, which is stopped after its sixth step and resumed. Saves what each process has at the end of both."""
+    of_runs, fit = vars(fitting), fit_together
+    networks: list[Network] = []
+    state = TrainingState()
+    at_step: dict[int, Callable[[], None]] = {}
+
+    def kept(trained: list[Network], dataset: Dataset, config: TrainingConfig, own: TrainingState, **more: Any) -> Any:
+        nonlocal networks, state
+        networks, state = trained, own
+        for progress in fit(trained, dataset, config, own, report_every=0, **more):
+            if processes.is_first and own.step in at_step:
+                at_step.pop(own.step)()
+            yield progress
+
+    def train(run: Run) -> None:
+        if not processes.is_first:
+            fit_beside(run, run.request(), processes)
+            return
+        with closing(LogWriter(run.metrics)) as log, suppress(StopRequested):
+            fit_run(run, run.request(), log, None, processes)
+
+    def turn() -> None:
+        with closing(LogWriter(turned.dials)) as file:
+            file.write("dials", time=0.0, wanted={"weight_decay": 0.3, "clip": None})
+
+    turned, resumed = (Run(Path("data/runs") / (letter * 32)) for letter in "cd")
+    if processes.is_first:
+        number = "a" * 64
+        stored_data(number).parent.mkdir(parents=True)
+        stored.save(few(), stored_data(number))
+        for run in (turned, resumed):
+            run.folder.mkdir(parents=True)
+            run.write_request(Request((SPEC.to_dict(),), CONFIG.to_dict(), {"kind": "stored", "number": number}))
+        at_step[3] = turn
+    processes.agreed(0)  # both runs are there
+    of_runs["fit_together"] = kept
+    try:
+        train(turned)
+        ends = [_end(networks, state)]
+        if processes.is_first:
+            repeated = [line for line in turned.metrics.read_bytes().splitlines(True) if b'"dials"' in line]
+            resumed.metrics.write_bytes(b"".join(repeated))
+            at_step[6] = resumed.stop_mark.touch
+        processes.agreed(0)
+        train(resumed)
+        stopped_at = state.step
+        if processes.is_first:
+            resumed.stop_mark.unlink()
+        processes.agreed(0)
+        train(resumed)
+        ends.append(_end(networks, state))
+    finally:
+        of_runs["fit_together"] = fit
+    torch.save({"ends": ends, "stopped_at": stopped_at}, f"dialled-{processes.rank}.pt")
+
+
+def _end(networks: list[Network], state: TrainingState) -> dict[str, Any]:
+    changes = [[change.step, change.field, change.old, change.new] for change in state.changes]
+    return {"weights": [each.clone() for each in networks[0].state_dict().values()], "changes": changes}
 
 
 def launch(folder: Path, *command: str) -> str:
@@ -194,6 +259,15 @@ def test_two_processes_take_the_steps_of_one(steps: Path, name: str) -> None:
         expected = [record.epochs[0].train.loss, record.epochs[0].train.accuracy]
         np.testing.assert_allclose(first["losses"][place], expected, rtol=1e-4)
         np.testing.assert_allclose(first["norms"][place], np.array(record.weight_gradients.norms), rtol=1e-3)
+
+
+def test_two_processes_turn_a_dial_at_the_same_step_and_repeat_it_with_equal_bits(steps: Path) -> None:
+    first, second = (torch.load(steps / f"dialled-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first["stopped_at"] == second["stopped_at"] == 6
+    for turned, of_second, resumed in zip(first["ends"], second["ends"], reversed(first["ends"]), strict=True):
+        assert turned["changes"] == [[3, "weight_decay", 5e-4, 0.3], [3, "clip", 2.0, None]] == of_second["changes"]
+        pairs = zip(turned["weights"], of_second["weights"], resumed["weights"], strict=True)
+        assert all(torch.equal(one, two) and torch.equal(one, three) for one, two, three in pairs)
 
 
 def test_batchnorm_is_nearer_to_float64_than_torchs() -> None:
