@@ -73,6 +73,11 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    """The rows as a CSV file of UTF-8, with the mark by which a spreadsheet knows that."""
+    return b"\xef\xbb\xbf" + csv_text(rows).encode("utf-8", "replace")
+
+
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """The rows as CSV. A text that starts like a formula gets an apostrophe, else a spreadsheet would compute it."""
     text = io.StringIO()

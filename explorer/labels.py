@@ -131,6 +131,9 @@ STATISTICS = {"frozen": "frozen", "recomputed": "recomputed"}
 ENGINES = {"local": "This machine", "ray": "Ray"}
 """What trains the runs of a study."""
 
+RUN_STATES = {"waiting": "not started", "new": "not started", "queued": "queued", "running": "training"}
+"""The states of a run that are called otherwise; of a study's runs some are not started yet."""
+
 ACTIVATION_RMS = "RMS of the activation"
 GRADIENT_RMS = "RMS of ∂score/∂activation"
 """Root mean squares over all channels and pixels of a layer."""
@@ -158,6 +161,11 @@ VALUES: dict[str, dict[str, str]] = {
 def label(field: str, value: object) -> str:
     """The label of a value of that field; the value itself without one."""
     return VALUES.get(field, {}).get(str(value), str(value))
+
+
+def run_state(state: str) -> str:
+    """The state of a run in words, for pages and the terminal."""
+    return RUN_STATES.get(state, state)
 
 
 def dial_text(field: str, value: float | None, short: bool = False) -> str:

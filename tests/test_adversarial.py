@@ -376,6 +376,11 @@ def test_networks_of_other_images_are_not_attacked_on_those_of_the_first(place: 
     assert len(answer("attack", first, place / "coloured.safetensors", *data)["networks"]) == 2
 
 
+def test_too_many_networks_are_refused_before_any_is_read(place: Path) -> None:
+    asked = ["attack", *[place / "nowhere.safetensors"] * 5]
+    assert run(*asked) == (2, "", "explorer: 5 networks are too many at once; 4 is the most.\n")
+
+
 def test_shift_in_a_terminal(place: Path) -> None:
     asked, picture = KINDS["ONNX"], place / "pictures" / "test" / "bee" / "2.png"
     said = answer("shift", place / "graph.safetensors", picture, "--class", "cat")
@@ -384,5 +389,6 @@ def test_shift_in_a_terminal(place: Path) -> None:
     assert said["predicted"][8][8] == said["answer"]
     own = trace(asked.network, inputs.image(inputs.picture(str(picture), asked), asked), kinds=()).probabilities
     assert found[8, 8] == pytest.approx(own[2], abs=1e-6)
+    assert answer("shift", place / "graph.safetensors", picture, "--target", "cat") == said, "both names of the option"
     status, out, _ = run("shift", place / "net.safetensors", picture)
     assert status == 0 and "keeps its answer" in out and out.count("\n") > 20

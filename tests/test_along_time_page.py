@@ -116,8 +116,10 @@ def _noted(found: list[Any], cell: Callable[..., Any]) -> Callable[..., Any]:
 def test_a_terminal_says_the_same(run: runs.Run, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(run.network_file(file_stem(SPECS[0].name)))
     asked = ["time", file, next(iter(PHOTOS)), "--count", "12"]
-    assert main([*asked, "--json", "--layer", "stages.1.0", "--class", "3"]) == 0
+    assert main([*asked, "--json", "--layer", "stages.1.0", "--target", "3"]) == 0
     document = json.loads(capsys.readouterr().out)
+    assert main([*asked, "--json", "--layer", "stages.1.0", "--class", "3"]) == 0, "as it was called before"
+    assert json.loads(capsys.readouterr().out)["class"] == document["class"]
     assert document["steps"] == list(STEPS) and document["class"] == shapes.CLASS_NAMES[3] and document["n"] == 12
     for place, cell in enumerate(document["strip"]):
         assert cell["answer"] == shapes.CLASS_NAMES[int(np.argmax(cell["probabilities"]))]

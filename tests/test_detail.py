@@ -176,7 +176,7 @@ def test_each_tab_applies_the_changes_of_the_networks_or_says_that_it_does_not(t
 
 def test_a_plain_network_alone_offers_its_twin() -> None:
     app = open_app(first="shapes-plain-8", second="none", tab="block")
-    assert "nothing to split" in texts(app)
+    assert "no parts to compare" in texts(app)
     next(button for button in app.button if button.label == "Look at its twin too").click().run()
     assert not app.exception and app.query_params["second"] == "shapes-resnet-8"
 
@@ -184,7 +184,7 @@ def test_a_plain_network_alone_offers_its_twin() -> None:
 def test_two_residual_networks_share_one_scale() -> None:
     app = open_app(first="shapes-resnet-8", second="shapes-resnet-20", tab="block", layer="stages.2.0")
     assert texts(app).count("one scale for both networks") == 2
-    assert "nothing to split" not in texts(app)
+    assert "no parts to compare" not in texts(app)
 
 
 def test_the_pictures_a_channel_answers_most_are_found_once_for_all_channels() -> None:

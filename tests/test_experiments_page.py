@@ -249,7 +249,7 @@ def test_questions_about_the_image_start_from_the_changed_one(
 def test_the_attack_of_explore_is_made_and_changed_there_too() -> None:
     app = open_page(question="attack", attack="epsilon2.5_steps3_second_least")
     slider = next(each for each in app.slider if each.label == "ε in levels of 255")
-    (goal,) = [each for each in app.selectbox if each.label == "Class that it shall answer"]
+    (goal,) = [each for each in app.selectbox if each.label == "Class to reach"]
     assert (slider.value, slider.step, goal.value) == (2.5, 0.25, pictures.LEAST)
     slider.set_value(6.25).run()
     assert app.query_params["attack"] in (["epsilon6.25_steps3_second_least"], "epsilon6.25_steps3_second_least")

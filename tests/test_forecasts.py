@@ -224,7 +224,7 @@ def test_the_first_visit_shows_the_proposal_with_its_rule() -> None:
     app = opened()
     rung = propose(MEASURED).rung
     assert app.button(key="start").label == f"Train {rung.spec.name} and {rung.spec.twin().name}"
-    assert "A minute suffices for this one on this machine" in words(app)
+    assert "This is the deepest pair that learns in a minute on this machine" in words(app)
     assert app.button(key="proposal").disabled and "Too little to learn" not in words(app)
     app.toggle(key="twin").set_value(False).run()
     assert state_of(app) == replace(forecasts.form_of(rung), twin=False)
@@ -236,7 +236,7 @@ def test_a_link_is_never_overridden(query: dict[str, str]) -> None:
     state = BuildState.from_query(query)
     spec = state.network((3, 64, 64) if state.data == "shapes-64" else (3, 32, 32), 10)
     assert spec.name in app.button(key="start").label
-    assert "A minute suffices" not in words(app)
+    assert "This is the deepest pair" not in words(app)
 
 
 def test_too_small_a_budget_is_said_with_what_would_be_enough() -> None:

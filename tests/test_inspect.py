@@ -71,7 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inspected(place: Path) -> dict:
-    return answer("inspect", place / "weights.th", "--data", place / "pictures", "--pictures", 5, "--threads", 1)
+    return answer("inspect", place / "weights.th", "--data", place / "pictures", "--count", 5, "--threads", 1)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -154,7 +154,8 @@ def test_wrong_use_ends_in_one_sentence(place: Path, tmp_path: Path):
     (tmp_path / "page.pt").write_bytes(b"<!doctype html><html>")
     assert "`page.pt` is a web page" in complaint("inspect", tmp_path / "page.pt")
     assert "there is no file `gone.pt`" in complaint("inspect", tmp_path / "gone.pt")
-    assert "must be 1 or more" in complaint("inspect", place / "weights.th", "--pictures", 0)
+    for option in ("--count", "--pictures"):  # the second is its name of before
+        assert "`--count` must be 1 or more" in complaint("inspect", place / "weights.th", option, 0)
     assert "a file that ends in .safetensors" in complaint("convert", place / "weights.th", "--out", tmp_path / "a.pt")
     out = tmp_path / "a.safetensors"
     assert "invalid choice: 'mine'" in complaint(

@@ -4,12 +4,16 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from explorer import labels
 from explorer.architectures import spec
+from explorer.cli.main import parser
+from explorer.experiments import folding, lesions, robust_accuracy, trust
+from explorer.runs.queue import State
+from explorer.studies.folder import TrialState
 from explorer.training import config
 from explorer.ui.services.explore_state import Scope
 
@@ -97,3 +101,15 @@ def test_no_sentence_of_a_page_is_longer_than_25_words() -> None:
     found = [(file.name, each) for file in files for each in sentences(file.read_text()) if len(each.split()) > 25]
     assert not found and len(files) > 50
     assert [len(each.split()) for each in sentences('"a b. " f"c {d} e"\n"""Not this."""\nx = f"a {b} c. d"')] == [3, 1]
+
+
+def test_a_run_is_called_the_same_on_its_page_and_in_its_study() -> None:
+    words = [labels.run_state(state) for state in (*get_args(TrialState), *get_args(State))]
+    assert words[:3] == ["not started", "queued", "training"] and not {"waiting", "running"} & {*words}
+
+
+@pytest.mark.parametrize(
+    ("command", "experiment"), [("trust", trust), ("attack", robust_accuracy), ("lesions", lesions), ("fold", folding)]
+)
+def test_a_question_takes_as_many_images_in_the_terminal_as_on_its_page(command: str, experiment: Any) -> None:
+    assert parser().parse_args([command, "shapes-plain-8"]).count == experiment.USUAL

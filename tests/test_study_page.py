@@ -120,7 +120,7 @@ def test_partial_and_whole_answers_stand_on_the_page() -> None:
     train(folder, 0)
     app = open_page(study=folder.id)
     assert "2 of 8 networks are trained." in said(app) and "One seed gives no interval" in said(app)
-    assert "depth 6, seed 0: finished" in said(app) and "depth 10, seed 0: waiting" in said(app)
+    assert "depth 6, seed 0: finished" in said(app) and "depth 10, seed 0: not started" in said(app)
     assert {each.key for each in app.button} >= {"study_resume", "study_new"}
     train(folder, 1, 2, 3)
     app = open_page(study=folder.id)

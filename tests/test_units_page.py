@@ -64,7 +64,7 @@ def test_without_labelled_images_the_gallery_stands_in(monkeypatch: pytest.Monke
     alone = {"first": "cifar10jpeg-plain-8", "second": "none"}
     app = open_page(question="unit", layer="stages.1.0", channel="2", measure="yes", **alone)
     said = texts(app)
-    assert "These are 6 pictures of the gallery and of this session, without labels." in said
+    assert "These are 6 images of the gallery and of this session, without labels." in said
     assert "Without this unit plain-8 keeps its answer on" in said and "too few images" in said
     assert "Ship at sea" in said and "CIFAR-10" in said
 

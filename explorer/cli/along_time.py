@@ -7,8 +7,8 @@ from typing import Any
 
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import followed
 from explorer.cli.formatting import heading, notes_block, percent, table
+from explorer.cli.progress import followed
 from explorer.experiments import along_time
 from explorer.experiments.along_time import StepSimilarity, TimeStrip
 from explorer.experiments.measurement import evenly, rows
@@ -27,7 +27,7 @@ def time_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layer", metavar="LAYER", help="whose Grad-CAM is shown (default: the last with maps)")
     parser.add_argument(
-        "--class", dest="target", metavar="CLASS", help="name or number of what is explained (default: the last answer)"
+        "--target", "--class", metavar="CLASS", help="name or number of what is explained (default: the last answer)"
     )
     parser.add_argument(
         "--count",

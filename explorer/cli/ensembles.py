@@ -8,8 +8,8 @@ from typing import Any
 from explorer import checkpoints
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import followed
 from explorer.cli.formatting import notes_block, percent, table
+from explorer.cli.progress import followed
 from explorer.experiments import agreement, ensembles
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.ensembles import MOST_MEMBERS, Ensemble, Member
@@ -58,7 +58,7 @@ def measure_ensemble(arguments: argparse.Namespace) -> CommandResult:
         weights = learned.weights
     found = ensembles.outcome(said, weights)
     loss = ensembles.loss_of(said, weights)
-    titles = _titles(names, known) if not kept else [member.title for member in kept.members]
+    titles = inputs.titles(names, known) if not kept else [member.title for member in kept.members]
     text = ensembles.finding(titles, found)
     about = "" if learned is None else f"the {learned.n:,} validation images of {data}"
     metrics = {"test": {"accuracy": found.accuracy.share, "n": found.accuracy.n}, "data": data}
@@ -132,9 +132,3 @@ def _check_members(kept: Ensemble, digests: list[str]) -> None:
 
 def _predictions(checkpoint: Checkpoint, split: Any, class_names: tuple[str, ...]) -> Predictions:
     return followed(agreement.predictions(checkpoint, split, class_names))
-
-
-def _titles(names: list[str], loaded: list[Checkpoint]) -> list[str]:
-    """The networks' own names, or those that were typed where two have one."""
-    titles = [each.spec.name for each in loaded]
-    return titles if len({*titles}) == len(titles) else names

@@ -1,16 +1,15 @@
-"""`shift` and `attack`: what networks answer when a picture moves, and when somebody looks for their mistakes."""
+"""`shift` and `attack`: what networks answer when an image moves, and when somebody looks for their mistakes."""
 
 import argparse
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import heading, notes_block, percent, table
+from explorer.cli.progress import followed
 from explorer.experiments import changed_pictures, robust_accuracy
 from explorer.experiments.adversarial import LARGEST, STEP, STEPS, Attack, epsilon_of, epsilon_text
 from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
@@ -18,25 +17,7 @@ from explorer.labels import ATTACKS
 from explorer.training import choose_device
 from explorer.training.config import Device
 
-Result = TypeVar("Result")
-
-REPORT_EVERY = 2.0  # seconds between two lines of progress
-COUNT = 500
 NAME_HELP = "a pretrained network, a file that `train` saved or `inspect` knows, or any CNN as ONNX"
-
-
-def followed(steps: Iterator[tuple[float, Result | None]]) -> Result:
-    """The result of an experiment; its progress goes to stderr."""
-    started = shown = time.monotonic()
-    result = None
-    for fraction, result in steps:
-        now = time.monotonic()
-        if result is None and now - shown > REPORT_EVERY:
-            shown = now
-            left = round((now - started) * (1 - fraction) / max(fraction, 1e-3))
-            print(f"{fraction:4.0%}  {left // 60}:{left % 60:02} left", file=sys.stderr, flush=True)
-    assert result is not None
-    return result
 
 
 def shift_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +25,7 @@ def shift_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
     inputs.add_paper(parser)
     parser.add_argument(
+        "--target",
         "--class",
         dest="target",
         metavar="CLASS",
@@ -53,7 +35,7 @@ def shift_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def shift_picture(arguments: argparse.Namespace) -> CommandResult:
-    """Move a picture by up to 8 pixels in all directions and show what the network answers."""
+    """Move an image by up to 8 pixels in all directions and show what the network answers."""
     checkpoint = inputs.checkpoint(arguments.name)
     names = checkpoint.class_names
     chosen = None if arguments.target is None else inputs.class_index(arguments.target, names)
@@ -106,7 +88,11 @@ def attack_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=int, default=STEPS, metavar="N", help=f"of PGD; 0 takes FGSM, of one step (default: {STEPS})"
     )
     parser.add_argument(
-        "--count", type=int, default=COUNT, metavar="N", help=f"test images, evenly over the split (default: {COUNT})"
+        "--count",
+        type=int,
+        default=robust_accuracy.USUAL,
+        metavar="N",
+        help="test images, evenly over the split (default: %(default)s)",
     )
     parser.add_argument("--target", metavar="CLASS", help="name of the class to reach (default: any wrong one)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of PGD's random start (default: 0)")
@@ -117,6 +103,7 @@ def attack_arguments(parser: argparse.ArgumentParser) -> None:
 
 def attack_networks(arguments: argparse.Namespace) -> CommandResult:
     """Measure networks' accuracy on images that are changed to mislead them."""
+    inputs.check_number(arguments.names, MOST_NETWORKS)
     epsilons = [epsilon_of(text) for text in arguments.epsilon.split(",")]
     attack = Attack(max(epsilons), arguments.steps, arguments.seed)
     if arguments.count < 1:
@@ -142,7 +129,7 @@ def attack_networks(arguments: argparse.Namespace) -> CommandResult:
             threads=arguments.threads,
         )
     )
-    titles = _titles(arguments.names, [checkpoint.spec.name for checkpoint in checkpoints])
+    titles = inputs.titles(arguments.names, checkpoints)
     sentences = robust_accuracy.robust_sentences(found, titles, attack.steps)
     networks = []
     table_rows = []
@@ -195,8 +182,3 @@ def _check_same_images(names: Sequence[str], images: Sequence[inputs.LabelledIma
             f"the test images of {names[0]} ({first.data}, {sides[0]}) and {name} ({each.data}, {sides[1]}) differ; "
             "give `--data` that both see alike, or attack each alone."
         )
-
-
-def _titles(names: list[str], titles: list[str]) -> list[str]:
-    """The networks' own names, or those that were typed where two have one."""
-    return titles if len({*titles}) == len(titles) else names

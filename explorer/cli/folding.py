@@ -7,15 +7,17 @@ from pathlib import Path
 from explorer import checkpoints
 from explorer.architectures.folding import fold, folded_spec
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import followed
 from explorer.cli.formatting import notes_block, table
+from explorer.cli.progress import followed
 from explorer.experiments import folding
 from explorer.experiments.measurement import evenly, rows
 
 
 def fold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a pretrained network or a file")
-    parser.add_argument("--count", type=int, default=folding.USUAL, metavar="N", help="test images (default: 200)")
+    parser.add_argument(
+        "--count", type=int, default=folding.USUAL, metavar="N", help="test images (default: %(default)s)"
+    )
     inputs.add_labelled_images(parser)
     parser.add_argument("--out", metavar="FILE", help="to save the folded network")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,8 +12,8 @@ import numpy as np
 
 from explorer.architectures import ArchitectureSpec
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import REPORT_EVERY
 from explorer.cli.formatting import table
+from explorer.cli.progress import Progress
 from explorer.datasets import shapes
 from explorer.experiments import gradient_geometry
 from explorer.experiments.gradient_geometry import QUESTIONS, brown_noise, reference, verdicts, white_noise
@@ -56,16 +55,13 @@ def measure_geometry(arguments: argparse.Namespace) -> CommandResult:
     if not specs:
         raise ValueError("plain networks have no residual blocks, so nothing goes around a branch; add `--twins`.")
     asked = [(spec, seed) for seed in range(arguments.seeds) for spec in specs]
-    started = shown = time.monotonic()
+    started, progress = time.monotonic(), Progress()
     results: dict[ArchitectureSpec, list[Any]] = {spec: [] for spec in specs}
     with closing(gradient_geometry.measure(question, asked, batch, arguments.threads)) as steps:
         for step in steps:
             if step.spec is not None:
                 results[step.spec].append(step.result)
-            if time.monotonic() - shown > REPORT_EVERY and step.share < 1:
-                shown = time.monotonic()
-                left = round((shown - started) * (1 - step.share) / max(step.share, 1e-3))
-                print(f"{step.share:4.0%}  {left // 60}:{left % 60:02} left", file=sys.stderr, flush=True)
+            progress.show(step.share)
     seconds = time.monotonic() - started
     seeds = tuple(range(arguments.seeds))
     found = [
@@ -100,8 +96,7 @@ def _specs(arguments: argparse.Namespace) -> tuple[ArchitectureSpec, ...]:
         given = [replace(spec, input_shape=(spec.input_shape[0], *sides)) for spec in given]
     asked = [each for spec in given for each in ((spec, spec.twin()) if arguments.twins else (spec,))]
     specs = tuple(dict.fromkeys(asked))
-    if len(specs) > MOST_NETWORKS:
-        raise ValueError(f"{len(specs)} networks are too many at once; {MOST_NETWORKS} is the most.")
+    inputs.check_number(specs, MOST_NETWORKS)
     return specs
 
 

@@ -364,6 +364,18 @@ def check_new(file: Path, suffix: str) -> None:
         raise ValueError(f"nothing can be written into the folder `{file.parent}`; make it or choose another one.")
 
 
+def check_number(names: Sequence[object], most: int) -> None:
+    """Raises ValueError for more networks than a command takes at once."""
+    if len(names) > most:
+        raise ValueError(f"{len(names)} networks are too many at once; {most} is the most.")
+
+
+def titles(names: Sequence[str], loaded: Sequence[Checkpoint]) -> list[str]:
+    """The networks' own names, or those that were typed where two have one."""
+    own = [each.spec.name for each in loaded]
+    return own if len({*own}) == len(own) else [*names]
+
+
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved or `inspect` knows, or a pretrained network"
@@ -397,7 +409,7 @@ def add_frame(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frame",
         metavar="LEFT,TOP,SIDE",
-        help="a square part of the picture for the network, as shares of width, height and shorter side: 0.25,0.1,0.5 "
+        help="a square part of the image for the network, as shares of width, height and shorter side: 0.25,0.1,0.5 "
         "(default: the centre)",
     )
 

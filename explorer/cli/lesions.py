@@ -7,8 +7,8 @@ from typing import Any
 
 from explorer.architectures import ArchitectureSpec
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import followed
 from explorer.cli.formatting import notes_block, percent, table
+from explorer.cli.progress import followed
 from explorer.experiments import lesion_sentences, lesions
 from explorer.experiments.lesions import TIMES, Answers, Variant
 from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
@@ -18,7 +18,9 @@ def lesions_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help=f"up to {MOST_NETWORKS} networks: pretrained ones or files"
     )
-    parser.add_argument("--count", type=int, default=500, metavar="N", help="test images (default: 500)")
+    parser.add_argument(
+        "--count", type=int, default=lesions.USUAL, metavar="N", help="test images (default: %(default)s)"
+    )
     inputs.add_labelled_images(parser)
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--pairs", action="store_true", help="take out every two blocks instead of every single one")
@@ -31,8 +33,7 @@ def lesions_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
     """Measure accuracy and loss without each block."""
-    if len(arguments.names) > MOST_NETWORKS:
-        raise ValueError(f"{len(arguments.names)} networks are too many at once; {MOST_NETWORKS} is the most.")
+    inputs.check_number(arguments.names, MOST_NETWORKS)
     if arguments.count < 1 or any(size < 1 for size in arguments.sets or ()):
         raise ValueError("`--count` and `--sets` take whole numbers of 1 or more.")
     documents: list[dict[str, Any]] = []

@@ -26,7 +26,7 @@ def classify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
-    """Give the five most probable classes of pictures."""
+    """Give the five most probable classes of images."""
     checkpoint = inputs.checkpoint(arguments.checkpoint)
     pictures: list[dict[str, Any]] = []
     lines: list[str] = []
@@ -60,7 +60,7 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
         "--dials",
         default="",
         metavar="TEXT",
-        help=f"change the picture first, as in a link: x3_rotation-12.5; each of {', '.join(RANGES)}",
+        help=f"change the image first, as in a link: x3_rotation-12.5; each of {', '.join(RANGES)}",
     )
     parser.add_argument(
         "--signed", action="store_true", help="Grad-CAM before its ReLU: negative where a layer opposes the class"

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import NAME_HELP, followed
+from explorer.cli.experiments import NAME_HELP
 from explorer.cli.formatting import notes_block, percent, table
+from explorer.cli.progress import followed
 from explorer.datasets import Split, shapes
 from explorer.experiments import probing, receptive_fields, twin_distance
 from explorer.experiments.measurement import evenly_by_class, rows

@@ -10,7 +10,7 @@ from typing import Any
 from explorer import runs, studies
 from explorer.cli import CommandResult
 from explorer.cli.formatting import notes_block, percent, table
-from explorer.labels import ENGINES
+from explorer.labels import ENGINES, run_state
 from explorer.runs import speed as machine_speed
 from explorer.studies import Study, StudyFolder, StudyProgress, driver
 from explorer.studies.analysis import Analysis, analyse
@@ -235,7 +235,7 @@ def _summary(found: StudyProgress) -> str:
 
 def _notes(found: StudyProgress) -> list[str]:
     unfinished = [
-        f"{trial.trial.title} is {trial.state}{': ' + trial.message if trial.message else '.'}"
+        f"{trial.trial.title} is {run_state(trial.state)}{': ' + trial.message if trial.message else '.'}"
         for trial in found.trials
         if trial.state not in ("finished", "waiting")
     ]

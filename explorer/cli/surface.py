@@ -13,8 +13,8 @@ import numpy as np
 
 from explorer import checkpoints
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import REPORT_EVERY
 from explorer.cli.formatting import notes_block, table
+from explorer.cli.progress import Progress
 from explorer.datasets import shapes
 from explorer.experiments import loss_surface
 from explorer.experiments.loss_surface import Surface, SurfaceSettings, sentences, stored
@@ -73,7 +73,7 @@ def surface_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batchnorm", choices=("frozen", "recomputed", "both"), default="frozen",
         help="statistics: those of the training, or at every point those of the measured training images, of the test "
-        "images where only these are measured (default: frozen)",
+        "images where only these are measured (default: frozen; the page measures both)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the directions (default: 0)")
     parser.add_argument(
@@ -93,8 +93,7 @@ def surface_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure_surface(arguments: argparse.Namespace) -> CommandResult:
     """Measure the loss around networks along random directions, with BatchNorm frozen or recomputed."""
-    if len(arguments.names) > MOST_NETWORKS:
-        raise ValueError(f"{len(arguments.names)} networks are too many at once; {MOST_NETWORKS} is the most.")
+    inputs.check_number(arguments.names, MOST_NETWORKS)
     files = [Path(file) for file in arguments.out]
     for file in files:
         if file.suffix not in FILES or not file.parent.is_dir():
@@ -194,7 +193,7 @@ class _Asked:
         until then is kept, and the next call goes on from it; it is None where that is nothing."""
         if not arguments.again and (known := self.stored(settings)):
             return known, 0.0, False
-        started = shown = time.monotonic()
+        started, progress = time.monotonic(), Progress(f"{self.name}, {settings.statistics}: ")
         steps = loss_surface.measure(
             self.checkpoint, self.images, self.class_names, settings,
             snapshots=self.snapshots(), span=self.span, threads=arguments.threads,
@@ -207,14 +206,8 @@ class _Asked:
                 for step in steps:
                     if found is None:
                         before = step.share  # of what an earlier call has measured
-                    found, now = step.surface, time.monotonic()
-                    if now - shown > REPORT_EVERY and step.share < 1:
-                        shown = now
-                        left = round((now - started) * (1 - step.share) / max(step.share - before, 1e-3))
-                        told = (
-                            f"{self.name}, {settings.statistics}: {step.share:4.0%}  {left // 60}:{left % 60:02} left"
-                        )
-                        print(told, file=sys.stderr, flush=True)
+                    found = step.surface
+                    progress.show(step.share, before)
         except KeyboardInterrupt:
             if found is None or not found.measured.any():
                 return None, 0.0, True

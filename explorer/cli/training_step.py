@@ -10,8 +10,9 @@ import torch
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import NAME_HELP, followed
+from explorer.cli.experiments import NAME_HELP
 from explorer.cli.formatting import notes_block, table
+from explorer.cli.progress import followed
 from explorer.datasets import channel_statistics, shapes
 from explorer.experiments import training_step as steps
 from explorer.experiments import training_step_sentences as words
@@ -60,8 +61,7 @@ def take_step(arguments: argparse.Namespace) -> CommandResult:
         **{name: getattr(arguments, name) for name in OPTIONS},
     )
     chosen = [each for name in arguments.names for each in _networks(name, arguments)]
-    if len(chosen) > MOST_NETWORKS:
-        raise ValueError(f"{len(chosen)} networks are too many at once; {MOST_NETWORKS} is the most.")
+    inputs.check_number(chosen, MOST_NETWORKS)
     documents: list[dict[str, Any]] = []
     taken: list[TrainingStep] = []
     lines: list[str] = []

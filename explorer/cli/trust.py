@@ -5,23 +5,25 @@ import time
 from typing import Any
 
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import NAME_HELP, followed
+from explorer.cli.experiments import NAME_HELP
 from explorer.cli.formatting import notes_block, table
+from explorer.cli.progress import followed
 from explorer.experiments import trust
 from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
 
 
 def trust_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"{NAME_HELP}; up to {MOST_NETWORKS}")
-    parser.add_argument("--count", type=int, default=500, metavar="N", help="test images (default: 500)")
+    parser.add_argument(
+        "--count", type=int, default=trust.USUAL, metavar="N", help="test images (default: %(default)s)"
+    )
     inputs.add_labelled_images(parser)
     inputs.add_threads(parser)
 
 
 def measure_trust(arguments: argparse.Namespace) -> CommandResult:
     """Compare all methods' maps with exact masks, exchanged pixels and random weights."""
-    if len(arguments.names) > MOST_NETWORKS:
-        raise ValueError(f"{len(arguments.names)} networks are too many at once; {MOST_NETWORKS} is the most.")
+    inputs.check_number(arguments.names, MOST_NETWORKS)
     if arguments.count < 1:
         raise ValueError(f"`--count` must be 1 or more, received {arguments.count}.")
     documents: list[dict[str, Any]] = []

@@ -12,8 +12,9 @@ import numpy as np
 
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
-from explorer.cli.experiments import NAME_HELP, followed
+from explorer.cli.experiments import NAME_HELP
 from explorer.cli.formatting import notes_block, percent, table
+from explorer.cli.progress import followed
 from explorer.datasets import Split
 from explorer.experiments.measurement import evenly, rows
 from explorer.experiments.units import connections, findings
@@ -36,12 +37,14 @@ def unit_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel", type=int, metavar="C", help="counted from 0 (default: the largest weight to a class)"
     )
     parser.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"test images (default: {COUNT:,})")
-    parser.add_argument("--pictures", nargs="+", metavar="PICTURE", help="instead of test images: two pictures or more")
+    parser.add_argument(
+        "--pictures", nargs="+", metavar="PICTURE", help="image files instead of test images: two or more"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the optimised picture (default: 0)")
     parser.add_argument(
         "--steps", type=int, default=STEPS, metavar="N", help=f"of gradient ascent; 0 for none (default: {STEPS})"
     )
-    parser.add_argument("--out", metavar="FILE", help="save the pictures, natural and optimised, as .npz")
+    parser.add_argument("--out", metavar="FILE", help="save the images, natural and optimised, as .npz")
     inputs.add_labelled_images(parser)
 
 

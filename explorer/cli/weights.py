@@ -26,7 +26,7 @@ from explorer.weights_import import (
 )
 
 FILE_HELP = "a file of weights of PyTorch or safetensors, with any ending, or any CNN as ONNX"
-PICTURES = 1000
+COUNT = 1000  # labelled images
 SHOWN_NAMES = 6
 
 
@@ -38,15 +38,15 @@ def inspect_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_reading(parser)
     inputs.add_class_order(parser)
     parser.add_argument(
-        "--pictures", type=int, default=PICTURES, metavar="N", help=f"how many of them at most (default: {PICTURES})"
+        "--count", "--pictures", type=int, default=COUNT, metavar="N", help=f"how many at most (default: {COUNT})"
     )
     inputs.add_threads(parser)
 
 
 def inspect_file(arguments: argparse.Namespace) -> CommandResult:
     """Say what weights of anybody's are, and how sure that is."""
-    if arguments.pictures < 1:
-        raise ValueError(f"`--pictures` must be 1 or more, received {arguments.pictures}.")
+    if arguments.count < 1:
+        raise ValueError(f"`--count` must be 1 or more, received {arguments.count}.")
     report = read(arguments.file)
     document = {"file": arguments.file, **report.for_json(), "self_test": None}
     lines = _described(report)
@@ -96,7 +96,7 @@ def _doubts(trials: list[NormalisationScore], report: Report) -> list[str]:
             if best.accuracy - accuracy <= 2 * error:
                 return [
                     f"the assumed normalisation {normalisation.name}, {percent(accuracy)}, is as good within twice the "
-                    f"standard error of {n:,} images, {percent(2 * error)}; keep it, or take more `--pictures`."
+                    f"standard error of {n:,} images, {percent(2 * error)}; keep it, or take a larger `--count`."
                 ]
     return []
 
@@ -148,7 +148,7 @@ def _measured(report: Report, arguments: argparse.Namespace) -> tuple[list[Norma
         notes.append(note)
     split = index_labels(split, dataset.class_names, names, first.spec.classes)
     known = {first.normalisation.name: first.normalisation, **NORMALISATIONS}
-    return score_normalisations(report.readings, known.values(), split, arguments.pictures), dataset.name, notes
+    return score_normalisations(report.readings, known.values(), split, arguments.count), dataset.name, notes
 
 
 def convert_arguments(parser: argparse.ArgumentParser) -> None:

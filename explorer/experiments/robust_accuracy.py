@@ -27,6 +27,8 @@ from explorer.experiments.measurement import MOST_NETWORKS
 from explorer.experiments.throughput import on_all_cores
 from explorer.intervals import Accuracy, accuracy
 
+USUAL = 200  # test pictures
+
 
 @dataclass(frozen=True)
 class RobustAccuracy:

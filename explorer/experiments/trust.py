@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, Mapping[str, Value]] = MappingProxyType(
 MOST_PASSES = 6000  # of all pictures of a method of many passes together
 FEWEST_PICTURES = 40  # of such a method, whatever it costs
 CURVE_PICTURES = 60
+USUAL = 200  # pictures
 RANDOM_PICTURES = 50
 RANDOM_PICTURES_SLOW = 6
 CURVE_STEPS = 8

@@ -194,6 +194,6 @@ def what_is_proposed(state: BuildState, found: Forecast) -> str:
     if found.passes < rung.passes:
         return f"This machine is slow now: this pair, on {data}, needs {rung.passes:g} passes through it to learn."
     return (
-        f"A minute suffices for this one on this machine: no deeper pair gets enough passes through its data "
-        f"({rung.passes:g}). The data are {data}."
+        "This is the deepest pair that learns in a minute on this machine. "
+        f"It needs {rung.passes:g} passes through its data: {data}."
     )

@@ -12,6 +12,8 @@ from explorer.ui.widgets.callback_errors import report_errors, show_error
 from explorer.ui.widgets.uploader import file_uploader
 
 PLACES = ("First network", "Second network", "Third network", "Fourth network")
+NO_NETWORK = "No network is here; train one on Build & train, or upload one on Models."
+NO_IMAGE = "The image of this link is not here; choose another one in the bar."
 _UPLOAD = "upload_again"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.figures import Chapter, Part
-from explorer.files import csv_text
+from explorer.files import csv_bytes
 from explorer.ui import lesson, navigation
 from explorer.ui.markdown import as_text
 from explorer.ui.session import session
@@ -90,7 +90,7 @@ def take_home(
     with st.container(horizontal=True):
         navigation.download_button(
             "Results (CSV)",
-            data=lambda: b"\xef\xbb\xbf" + csv_text(plan.rows(plan.known)).encode("utf-8", "replace"),
+            data=lambda: csv_bytes(plan.rows(plan.known)),
             file_name=f"{stem}.csv",
             mime="text/csv",
             key=f"{page}-csv",

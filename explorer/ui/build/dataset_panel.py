@@ -90,7 +90,7 @@ def _ask_for_pictures(state: BuildState) -> bool:
         )
         st.session_state.setdefault("paper", PAPERS[0])
         paper = st.selectbox(
-            "Transparent parts on",
+            "Colour under transparent parts",
             PAPERS,
             key="paper",
             width=220,

@@ -99,7 +99,9 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
         key="stages_mode",
         value="free" if free else "regular",
         new=_with_mode,
-        format_func=lambda mode: "three of equal length (6n + 2)" if mode == "regular" else "one by one",
+        format_func=lambda mode: (
+            "three of equal length, as in He et al. (6n + 2 layers)" if mode == "regular" else "one by one"
+        ),
         required=True,
     )
     if free or blocks is None:

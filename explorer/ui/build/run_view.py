@@ -17,7 +17,7 @@ from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
 from explorer.figures import Chapter, Details, Part, Table
-from explorer.labels import OPTIMIZERS
+from explorer.labels import OPTIMIZERS, run_state
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
 from explorer.training.dials import describe_changes
@@ -30,8 +30,6 @@ from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.callback_errors import report_errors, show_error
 
 POLL_INTERVAL_S = 1.0
-STATE_LABELS = {"queued": "waiting", "running": "training"}
-"""Of a state that is called otherwise on the page."""
 
 
 def show_run(state: BuildState, run_id: str) -> None:
@@ -133,8 +131,9 @@ def _chapters(run: Run, request: Request) -> list[Chapter]:
     status = runs.status(run)
     log, networks = status.log, training_charts.networks_of(request.names, request.specs, "light")
     ended: list[dict[str, Any]] = log.end["networks"] if log.end and status.state == "finished" else []
-    state = STATE_LABELS.get(status.state, status.state)
-    results: list[Part] = [runs.summary(log) if ended else f"This training has no result: it is {state}."]
+    results: list[Part] = [
+        runs.summary(log) if ended else f"This training has no result: it is {run_state(status.state)}."
+    ]
     if ended:
         rows = [
             [
@@ -297,7 +296,7 @@ def show_earlier_runs(state: BuildState) -> None:
                 st.button("Yes, delete", key=f"yes_{run.id}", type="primary", on_click=_delete, args=(run,))
                 st.button("Keep", key=f"keep_{run.id}", on_click=lambda: st.session_state.pop("deleting", None))
             continue
-        words.markdown(f"{STATE_LABELS.get(status.state, status.state)}{_accuracies(status.log)} · {settings}")
+        words.markdown(f"{run_state(status.state)}{_accuracies(status.log)} · {settings}")
         if not _goes_on(status):
             with end.container(horizontal=True, horizontal_alignment="right"):
                 confirm = partial(st.session_state.update, deleting=run.id)

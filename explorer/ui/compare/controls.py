@@ -65,9 +65,9 @@ def choose_view(state: CompareState) -> None:
     )
     choose(
         "evidence",
-        "Of the class",
-        {"positive": "what supports it", "signed": "both signs"},
-        help="Both signs: Grad-CAM before its ReLU. Red supports the explained class, blue opposes it.",
+        "Grad-CAM",
+        {"positive": "what supports the class", "signed": "signed: what opposes it too"},
+        help="Signed: Grad-CAM before its ReLU. Red supports the explained class, blue opposes it.",
     )
     choose(
         "grid",

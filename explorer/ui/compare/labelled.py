@@ -10,7 +10,7 @@ import streamlit as st
 from explorer import figures
 from explorer.experiments.agreement import Agreement, Predictions, accuracy_of, agreement, confusion, disagreements
 from explorer.figures import Chapter, Chart, Gallery, Part, Table, Thumbnail
-from explorer.files import csv_text
+from explorer.files import csv_bytes
 from explorer.ui import measured_images, navigation
 from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import ComparedNetwork
@@ -280,4 +280,4 @@ def predictions_csv(titles: Mapping[str, str], said: Said, indices: Collection[i
             cells += [of.class_names[predicted], f"{of.probabilities[row, predicted]:.6g}"]
             cells += [f"{of.of_label[row]:.6g}", "yes" if of.right[row] else "no"]
         rows.append(cells)
-    return b"\xef\xbb\xbf" + csv_text(rows).encode("utf-8", "replace")
+    return csv_bytes(rows)

@@ -7,14 +7,13 @@ from typing import Any, ClassVar, Literal
 from explorer.experiments.cam_metrics import Target
 from explorer.experiments.measurement import RESULTS
 from explorer.images import Paper
-from explorer.ui.services.explore_state import MAX_INDEX, MOST_STEPS, AppState, Evidence, Scope
+from explorer.ui.services.explore_state import DATA_NAME, MAX_INDEX, MOST_STEPS, AppState, Evidence, Scope
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
 Tab = Literal["maps", "layers", "object", "methods", "ensemble", "settings"]
 FEWEST, MOST_NETWORKS = 2, 4
 WEIGHTS = re.compile(r"uniform|learned|kept-[0-9a-f]{32}")
-DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class CompareState(UrlState):
             raise ValueError(f"`depth` must lie in 0..1, received {self.depth!r}.")
         if not WEIGHTS.fullmatch(self.weights):
             raise ValueError(f"`weights` must be uniform, learned or kept ones, received {self.weights[:80]!r}.")
-        if not DATA.fullmatch(self.data):
+        if not DATA_NAME.fullmatch(self.data):
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
         if self.measured != tuple(kind for kind in RESULTS if kind in self.measured):
             raise ValueError(f"`measured` must be some of {', '.join(RESULTS)}, received {self.measured!r}.")

@@ -22,6 +22,7 @@ from explorer.ui.experiments.images import choose_images, images_of
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.markdown import as_text
+from explorer.ui.missing import NO_IMAGE
 from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import InputImage, input_pixels
@@ -97,7 +98,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         st.caption(as_text(f"Left out, because no weights of earlier steps are kept: {listed(without)}."))
     pair = AppState.from_query(session().pair)
     if (image := find_image(pair)) is None:
-        st.info("The image of this link is not here; choose another one in the bar.")
+        st.info(NO_IMAGE)
         return None
     images = images_of(state, asked, along_time.USUAL)
     if images is None:

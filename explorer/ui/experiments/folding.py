@@ -12,13 +12,12 @@ from explorer.experiments import folding, measurement
 from explorer.experiments.folding import Folding
 from explorer.figures import Chart, Part, Table
 from explorer.labels import capital, listed
-from explorer.ui import client, dataset_access, forecasts, measured_images, navigation
+from explorer.ui import client, forecasts, measured_images, navigation
 from explorer.ui.build_state import BuildState
-from explorer.ui.experiments.images import choose_images, images_of
+from explorer.ui.experiments.images import choose_images, images_of, images_source
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.markdown import as_sentence
-from explorer.ui.network_text import source_text
 from explorer.ui.session import session
 
 FORM = BuildState(preset="resnet-20").with_spec(block="conv")
@@ -78,8 +77,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         known=known or None,
         answer=lambda found: _answer(asked, found, reasons),
         rows=lambda found: _rows(asked, found),
-        source=f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split. "
-        f"{source_text([each.chosen for each in asked])}",
+        source=images_source(n, data, asked),
     )
 
 

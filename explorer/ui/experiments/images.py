@@ -8,8 +8,9 @@ from explorer.ui import dataset_access, measured_images
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.question import AskedNetwork
 from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.network_text import source_text
 from explorer.ui.widgets.bound import bound
-from explorer.ui.widgets.download import offer_labelled_images
+from explorer.ui.widgets.download import BRING_FOR_ALL, NONE_FOR_ALL, offer_labelled_images
 
 COUNTS = (50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -62,13 +63,18 @@ def images_of(
         return None
     if not options:
         offer_labelled_images(
-            "There are no labelled images here that all these networks know.",
+            NONE_FOR_ALL,
             [(each.chosen.checkpoint.spec, each.chosen.checkpoint.class_names) for each in networks],
-            "Choose networks with the same classes, or upload a zip with one folder for each of their classes in Build "
-            "& train.",
+            BRING_FOR_ALL,
         )
         return None
     return _choose(state, options, usual)[:2]
+
+
+def images_source(n: int, data: str, networks: Sequence[AskedNetwork], more: str = "") -> str:
+    """Where the figures of a question come from: its images and its networks; `more` stands behind the images."""
+    images = f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split{more}."
+    return f"{images} {source_text([each.chosen for each in networks])}"
 
 
 def choose_images(

@@ -15,11 +15,10 @@ from explorer.figures.lesions import Span
 from explorer.labels import listed
 from explorer.ui import dataset_access, forecasts, measured_images, network_registry
 from explorer.ui.experiments.controls import update_state
-from explorer.ui.experiments.images import choose_images, images_of
+from explorer.ui.experiments.images import choose_images, images_of, images_source
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState, Removed
 from explorer.ui.markdown import as_text
-from explorer.ui.network_text import source_text
 from explorer.ui.services.training_rate import FORWARD
 from explorer.ui.session import session
 from explorer.ui.widgets.bound import choice
@@ -125,8 +124,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         known=known or None,
         answer=lambda found: _answer(state, networks, found),
         rows=lambda found: _rows(networks, found),
-        source=f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split. "
-        f"{source_text([each.chosen for each in networks])}",
+        source=images_source(n, data, networks),
         kept=" ".join(filter(None, (_kept_sentence(earlier, n), _again_sentence(again, kept)))),
         again=(_again_key(key), lambda: _measure(earlier, changes, passes, data, n, keep_again), seconds(earlier))
         if earlier and is_here

@@ -25,6 +25,7 @@ from explorer.ui import bar, forecasts
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.missing import NO_IMAGE
 from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import InputImage, pixels_for
@@ -89,7 +90,7 @@ def _image(own_dials: Sequence[str] = ()) -> InputImage | None:
     view = AppState.from_query(session().pair)
     image = find_image(replace(view, dials=Dials.from_text(view.dials).without(own_dials).to_text()))
     if image is None:
-        st.info("The image of this link is not here; choose another one in the bar.")
+        st.info(NO_IMAGE)
     return image
 
 
@@ -268,7 +269,7 @@ def _attack_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) 
     goals = {ANY_OTHER: "any other"} | ({LEAST: "the least likely"} if of_explore else {}) | dict(enumerate(classes))
     bound(
         st.selectbox,
-        "Class that it shall answer",
+        "Class to reach",
         list(goals),
         key="experiments_goal",
         value=LEAST if aimed.least else aimed.target if aimed.target in goals else ANY_OTHER,

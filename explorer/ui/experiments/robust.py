@@ -5,20 +5,18 @@ from typing import Any
 
 from explorer import figures
 from explorer.experiments import measurement
-from explorer.experiments.robust_accuracy import RobustAccuracy, cost, robust_accuracy, robust_sentences
+from explorer.experiments.robust_accuracy import USUAL, RobustAccuracy, cost, robust_accuracy, robust_sentences
 from explorer.figures import Chart, Part
-from explorer.ui import dataset_access, forecasts, measured_images
+from explorer.ui import forecasts, measured_images
 from explorer.ui.experiments.controls import update_state
-from explorer.ui.experiments.images import choose_images, images_of
+from explorer.ui.experiments.images import choose_images, images_of, images_source
 from explorer.ui.experiments.pictures import STEPS
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
-from explorer.ui.network_text import source_text
 from explorer.ui.session import session
 from explorer.ui.widgets.bound import choice
 
 LEVELS = (1, 2, 4, 8, 16)  # of 255
-USUAL = 200  # test images
 
 
 def question() -> Question:
@@ -84,6 +82,5 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         known=known,
         answer=answer,
         rows=rows,
-        source=f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split. "
-        f"{source_text([each.chosen for each in networks])}",
+        source=images_source(n, data, networks),
     )

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from explorer.ui.services.explore_state import MAX_INDEX, NAME
+from explorer.ui.services.explore_state import DATA_NAME, MAX_INDEX, NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Removed = Literal["single", "pairs", "sets", "swaps"]
@@ -21,7 +21,6 @@ REACHES = (0.001, 100.0)  # of a surface, from the network
 AXES = re.compile(r"[\w.:|;,*+ -]*", re.ASCII)
 MOST_AXES = 2000  # characters: an address may be longer, but not by much
 MOST_SEEDS, MOST_EPOCHS, MOST_AT_ONCE = 20, 1000, 64
-DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class ExperimentsState(UrlState):
         super().__post_init__()
         if len(self.others) > MOST_OTHERS or not all(isinstance(n, str) and NAME.fullmatch(n) for n in self.others):
             raise ValueError(f"`others` must be up to {MOST_OTHERS} names of networks, received {self.others!r:.80}.")
-        if not DATA.fullmatch(self.data) or None in (self.epsilon, self.seed):
+        if not DATA_NAME.fullmatch(self.data) or None in (self.epsilon, self.seed):
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
         if self.layer is not None and not NAME.fullmatch(self.layer):
             raise ValueError(f"`layer` must be the name of a layer, received {self.layer!r:.80}.")

@@ -8,8 +8,9 @@ import streamlit as st
 from explorer import figures, studies
 from explorer.datasets import shapes
 from explorer.figures import DASHES, Chapter, Chart, GradientMap, Part, Series, StudyLine, StudyPanel, Table
-from explorer.files import csv_text
+from explorer.files import csv_bytes
 from explorer.intervals import Mean
+from explorer.labels import run_state
 from explorer.studies import EngineError, Result, Study, StudyFolder, StudyProgress, driver
 from explorer.studies.analysis import (
     DEPTH,
@@ -51,7 +52,7 @@ POLL_INTERVAL_S = 2.0
 _DELETING = "deleting_study"
 MOST_MAPS = 4  # gradient maps side by side
 LIMITS = (
-    "The intervals are of these networks, pictures and settings; a longer training may end otherwise.",
+    "The intervals are of these networks, images and settings; a longer training may end otherwise.",
     "Each interval takes the seeds for independent and the errors for about normal, which few seeds cannot show.",
     "The training error is that of the last epoch's own batches, while the weights still changed.",
 )
@@ -220,7 +221,7 @@ def _take_home(folder: StudyFolder, study: Study) -> None:
 
     def table() -> bytes:
         results = studies.progress(folder).results
-        return b"\xef\xbb\xbf" + csv_text(rows(study, results, analyse(study, results))).encode("utf-8", "replace")
+        return csv_bytes(rows(study, results, analyse(study, results)))
 
     def chapters() -> Sequence[Chapter]:
         found = studies.progress(folder)
@@ -240,7 +241,7 @@ def _runs(found: StudyProgress) -> None:
     with st.expander(f"The {len(found.trials)} runs"):
         lines = []
         for each in found.trials:
-            text = as_text(f"{each.trial.title}: {each.state}")
+            text = as_text(f"{each.trial.title}: {run_state(each.state)}")
             known = each.state != "waiting" and "build" in session().pages
             link = f" · [open]({navigation.view_url('build', {'run': each.run_id})})" if known else ""
             lines.append(f"- {text}{link}" + (f" · {as_sentence(each.message)}" if each.message else ""))

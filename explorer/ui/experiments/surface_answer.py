@@ -14,7 +14,7 @@ from explorer.experiments.loss_surface import Surface, sentences
 from explorer.experiments.loss_surface.curvature import ratio
 from explorer.figures import DASHES, Chapter, Chart, Part, Series, SurfacePanel, Table
 from explorer.figures.surfaces import Quantity
-from explorer.files import csv_text, npz
+from explorer.files import csv_bytes, npz
 from explorer.labels import STATISTICS, listed
 from explorer.ui import navigation
 from explorer.ui.experiments.controls import update_state
@@ -160,7 +160,7 @@ def take_home(shown: Sequence[ShownSurface], state: ExperimentsState, title: str
     def table() -> bytes:
         rows: list[Sequence[object]] = [sentences.header(shown[0].surface)]
         rows += [row for each in shown for row in sentences.rows(each.title, each.surface)]
-        return b"\xef\xbb\xbf" + csv_text(rows).encode("utf-8", "replace")
+        return csv_bytes(rows)
 
     def arrays() -> BytesIO:
         found = {}

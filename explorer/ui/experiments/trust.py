@@ -12,14 +12,12 @@ from explorer.experiments import measurement, trust
 from explorer.experiments.trust import TrustTable
 from explorer.figures import Chart, Part, Table
 from explorer.labels import CONTROL_MAPS
-from explorer.ui import dataset_access, forecasts, measured_images, network_registry
-from explorer.ui.experiments.images import choose_images, images_of
+from explorer.ui import forecasts, measured_images, network_registry
+from explorer.ui.experiments.images import choose_images, images_of, images_source
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
-from explorer.ui.network_text import source_text
 from explorer.ui.session import session
 
-USUAL = 200  # images
 NO_MASKS = (
     "There are no images with exact masks that all these networks know. Choose networks that were trained on the drawn "
     "shapes."
@@ -41,7 +39,7 @@ def question() -> Question:
             "About one of twenty 95 % intervals misses the true value, and the table has more than a hundred.",
             "Methods of many passes explain fewer images, and class activation maps show one layer alone.",
         ),
-        controls=lambda state, networks: choose_images(state, networks, USUAL, fits=has_masks),
+        controls=lambda state, networks: choose_images(state, networks, trust.USUAL, fits=has_masks),
         plan=_plan,
     )
 
@@ -52,7 +50,7 @@ def has_masks(data: str) -> bool:
 
 
 def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    images = images_of(state, networks, USUAL, fits=has_masks, missing=NO_MASKS)
+    images = images_of(state, networks, trust.USUAL, fits=has_masks, missing=NO_MASKS)
     if images is None:
         return None
     data, n = images
@@ -76,8 +74,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         known=known or None,
         answer=lambda found: _answer(networks, found),
         rows=lambda found: _rows(networks, found),
-        source=f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split; seed 0. "
-        f"{source_text([each.chosen for each in networks])}",
+        source=images_source(n, data, networks, "; seed 0"),
     )
 
 

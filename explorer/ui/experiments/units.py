@@ -175,7 +175,7 @@ def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None
     data, n = _images(state, network)
     bound(
         st.selectbox,
-        "Pictures",
+        "Images",
         _options(network),
         key="experiments_unit_data",
         value=data,
@@ -222,9 +222,9 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
     data, n = _images(state, network)
     if data == PICTURES:
         offer_labelled_images(
-            f"These are {n} pictures of the gallery and of this session, without labels.",
+            f"These are {n} images of the gallery and of this session, without labels.",
             [(checkpoint.spec, checkpoint.class_names)],
-            "More pictures tell more: upload them in the bar, or bring a dataset of the network's classes on the page "
+            "More images tell more: upload them in the bar, or bring a dataset of the network's classes on the page "
             "Build & train.",
         )
     is_labelled = data != PICTURES
@@ -272,7 +272,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
             *weight_parts(title, unit, checkpoint, neighbours),
         ],
         rows=lambda known: csv_rows(checkpoint, known, neighbours),
-        source=f"{images_title if is_labelled else f'{n} pictures of {_data_title(data)}'}. "
+        source=f"{images_title if is_labelled else f'{n} images of {_data_title(data)}'}. "
         f"{source_text([network.chosen])}",
         links=lambda: _links(state, neighbours),
     )

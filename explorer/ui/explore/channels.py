@@ -91,7 +91,7 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
     names = [name for name in _data(there[0]) if all(name in _data(network) for network in there)]
     if not names:
         offer_labelled_images(
-            "No labelled images for this network are on this machine, so there is nothing to choose the best from.",
+            "This machine has no labelled images for this network, so its strongest images cannot be found.",
             [(network.checkpoint.spec, network.checkpoint.class_names) for network in there],
             "Bring a dataset of its classes and size on the page Build & train.",
         )

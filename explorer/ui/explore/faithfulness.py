@@ -99,7 +99,7 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
     is_signed = state.evidence == "signed"
     bound(
         st.selectbox,
-        "The map that is asked about",
+        "Map to test",
         [GRAD_CAM, *METHODS],
         key="questioned",
         value=method,

@@ -118,14 +118,14 @@ def _plain(looked: list[NetworkResult]) -> None:
         if network.checkpoint.spec.shortcut != "none":
             continue
         twin = network_registry.twin_name(network.name)
-        words = f"{as_text(network.title)} has no shortcuts, so there is nothing to split in its blocks"
+        words = f"{as_text(network.title)} has no shortcuts, so its blocks have no parts to compare."
         if not twin:
-            st.info(f"{words}; choose a ResNet above.")
+            st.info(f"{words} Choose a ResNet above.")
         elif any(other.name == twin for other in looked):
-            st.info(f"{words}; its twin beside it has.")
+            st.info(f"{words} Look at its twin beside it.")
         else:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.info(f"{words}; its twin has.")
+                st.info(f"{words} Look at its twin.")
                 st.button("Look at its twin too", on_click=partial(controls.update_state, second=twin))
 
 

@@ -1,7 +1,7 @@
 """The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else. The bar
 chooses its networks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -61,18 +61,7 @@ def choose_source(state: GradientsState) -> None:
 
 def choose_grid(state: GradientsState) -> None:
     with st.container(horizontal=True, gap="medium"):
-        for name, options in FACTORS.items():
-            field = name.removesuffix("s")
-            bound(
-                st.pills,
-                capital(field),
-                list(options),
-                key=f"gradients_{name}",
-                value=list(getattr(state, name)),
-                write=partial(_change_factor, name),
-                selection_mode="multi",
-                format_func=partial(label, field),
-            )
+        choose_factors(state, FACTORS, update_state)
     bound(
         st.slider,
         "Seeds",
@@ -89,10 +78,28 @@ def choose_grid(state: GradientsState) -> None:
     _choose_data(names, state.data or names[0])
 
 
-def _change_factor(name: str, chosen: list[Any]) -> None:
-    picked = tuple(option for option in FACTORS[name] if option in chosen)
-    if picked:  # the last one stays: without it there is no network
-        update_state(**{name: picked})
+def choose_factors(
+    state: GradientsState | GeometryState, factors: Mapping[str, Sequence[Any]], change: Callable[..., None]
+) -> None:
+    """Pills for each factor of a grid of networks, with which `change` is called."""
+
+    def write(name: str, chosen: list[Any]) -> None:
+        picked = tuple(option for option in factors[name] if option in chosen)
+        if picked:  # the last one stays: without it there is no network
+            change(**{name: picked})
+
+    for name, options in factors.items():
+        field = name.removeprefix("geometry_").removesuffix("s")
+        bound(
+            st.pills,
+            capital(field),
+            list(options),
+            key=name if name.startswith("geometry_") else f"gradients_{name}",
+            value=list(getattr(state, name)),
+            write=partial(write, name),
+            selection_mode="multi",
+            format_func=partial(label, field),
+        )
 
 
 def _choose_data(names: list[str], value: str) -> None:

@@ -15,9 +15,9 @@ from explorer.experiments.gradient_geometry.measurement import specs_of
 from explorer.experiments.gradient_geometry.names import names_of
 from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry
 from explorer.figures import Part
-from explorer.labels import capital, label
 from explorer.ui import dataset_access, forecasts, lesson, url_query
 from explorer.ui.gradients import flow_measurements, geometry_answers
+from explorer.ui.gradients.controls import choose_factors
 from explorer.ui.gradients.geometry_state import FACTORS, MOST_SEEDS, GeometryState
 from explorer.ui.markdown import as_sentence
 from explorer.ui.parts import draw
@@ -136,18 +136,7 @@ def show() -> None:
 
 def _choose_networks(state: GeometryState) -> None:
     with st.container(horizontal=True, gap="medium"):
-        for name, options in FACTORS.items():
-            field = name.removeprefix("geometry_").removesuffix("s")
-            bound(
-                st.pills,
-                capital(field),
-                list(options),
-                key=name,
-                value=list(getattr(state, name)),
-                write=partial(_change_factor, name),
-                selection_mode="multi",
-                format_func=partial(label, field),
-            )
+        choose_factors(state, FACTORS, update_state)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         bound(
             st.slider,
@@ -164,7 +153,7 @@ def _choose_networks(state: GeometryState) -> None:
         names += [state.geometry_data] if state.geometry_data not in names else []
         bound(
             st.selectbox,
-            "Pictures",
+            "Images",
             names,
             key="geometry_data",
             value=state.geometry_data,
@@ -172,12 +161,6 @@ def _choose_networks(state: GeometryState) -> None:
             format_func=dataset_access.data_title,
             width=260,
         )
-
-
-def _change_factor(name: str, chosen: list[Any]) -> None:
-    picked = tuple(option for option in FACTORS[name] if option in chosen)
-    if picked:  # the last one stays: without it there is no network
-        update_state(**{name: picked})
 
 
 # --- the measurement --------------------------------------------------------------------------------------------------

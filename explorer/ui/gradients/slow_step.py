@@ -25,6 +25,7 @@ from explorer.ui import client, dataset_access, forecasts, lesson, network_regis
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.gradients.slow_state import NUMBERS, PICTURES, SlowState
 from explorer.ui.markdown import as_sentence, as_text
+from explorer.ui.missing import NO_NETWORK
 from explorer.ui.network_text import source_text
 from explorer.ui.parts import draw_table
 from explorer.ui.question import Plan, offer, show_limits, take_home
@@ -74,7 +75,7 @@ def show(step: int | None = None) -> None:
     st.subheader(TITLE, anchor=False)
     lesson.explain(METHOD)
     if not network_registry.network_names():
-        st.info("No network is here; train one on Build & train, or upload one on Models.")
+        st.info(NO_NETWORK)
         return
     try:
         _show(load_state(), step)

@@ -38,7 +38,7 @@ from explorer.ui.network_text import twins_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork, InputImage, sample_image
 from explorer.ui.session import find_image
-from explorer.ui.widgets.download import offer_labelled_images
+from explorer.ui.widgets.download import BRING_FOR_ALL, NONE_FOR_ALL, offer_labelled_images
 
 TABS: dict[Tab, str] = {
     "maps": "Where they look",
@@ -131,10 +131,9 @@ def _predicted(
                 said = controls.measure(state, "said", requests, compared)
             else:
                 offer_labelled_images(
-                    "There are no labelled images here that all these networks know.",
+                    NONE_FOR_ALL,
                     [(each.checkpoint.spec, each.checkpoint.class_names) for each in compared],
-                    "Choose networks with the same classes, or upload a zip with one folder for each of their classes "
-                    "in Build & train.",
+                    BRING_FOR_ALL,
                 )
             if said is not None:
                 labelled.mistakes(requests["said"], compared, said, key)

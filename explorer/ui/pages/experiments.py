@@ -20,6 +20,7 @@ from explorer.ui.experiments import (
 from explorer.ui.experiments.question import Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
+from explorer.ui.missing import NO_NETWORK
 from explorer.ui.parts import draw
 from explorer.ui.question import offer, show_limits, take_home
 
@@ -40,7 +41,7 @@ def show() -> None:
     st.header("Experiments", anchor=False)
     state = controls.load_state()
     if state.question != "study" and not network_registry.network_names():
-        st.info("No network is here; train one on Build & train, or upload one on Models.")
+        st.info(NO_NETWORK)
         return
     try:
         _show(state)

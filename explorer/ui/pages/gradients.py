@@ -16,11 +16,10 @@ from explorer.ui.gradients.results import show_answer, show_results
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.gradients.steps import records_of, show_steps, words_for
 from explorer.ui.markdown import as_sentence, as_text
+from explorer.ui.question import STARTS_BY_ITSELF
 from explorer.ui.session import session
 from explorer.ui.widgets.download import offer_labelled_images
 from explorer.ui.widgets.long_task import long_task
-
-STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 
 
 def show() -> None:
@@ -117,7 +116,7 @@ def _offer(plan: MeasurementPlan, label: str) -> None:
 
 def _trained(state: GradientsState) -> FlowView | None:
     if not network_registry.network_names():
-        st.info("No network is here; train one on Build & train, or upload one on Models.")
+        st.info(missing.NO_NETWORK)
         return None
     sizes = [network_registry.spec(name).input_shape[1:] for name in state.networks]
     if sizes[0] != sizes[-1]:

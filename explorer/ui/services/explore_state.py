@@ -22,6 +22,7 @@ Evidence = Literal["positive", "signed"]
 ReceptiveField = Literal["theoretical", "effective"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
+DATA_NAME = re.compile(r"[\w .()-]{0,300}", re.ASCII)  # of a set of labelled images
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
 AT = re.compile(r"probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3}")

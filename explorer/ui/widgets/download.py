@@ -11,6 +11,11 @@ from explorer.errors import user_message
 from explorer.ui import dataset_access
 from explorer.ui.markdown import as_sentence
 
+NONE_FOR_ALL = "There are no labelled images here that all these networks know."
+BRING_FOR_ALL = (
+    "Choose networks with the same classes, or upload a zip with one folder for each of their classes in Build & train."
+)
+
 
 def offer_labelled_images(
     why: str, networks: Sequence[tuple[ArchitectureSpec, Collection[str]]], otherwise: str

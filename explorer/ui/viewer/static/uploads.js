@@ -61,7 +61,7 @@ export function uploads({ now, dispatch, show, address, renew, classify, store, 
     const [file] = files;
     if (!file) return;
     if (files.length > 1) {
-      if (tell) return dispatch({ type: "refused", error: "Several pictures make a contact sheet: choose them on Explore." });
+      if (tell) return dispatch({ type: "refused", error: "Several images make a contact sheet: choose them on Explore." });
       dispatch({ type: "files", files });
       return address();
     }

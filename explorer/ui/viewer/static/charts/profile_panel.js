@@ -106,7 +106,7 @@ function startOf({ x, median }, { place, top }, from) {
 }
 
 /** @type {(data: ProfileData, surface: Surface, isFirst: boolean) => void} */
-export function drawProfile(data, surface, isFirst) {
+function drawProfile(data, surface, isFirst) {
   const { frame, svg, inside, index } = surface;
   const { lines } = data.panels[index];
   const heights = heightsOf(data);

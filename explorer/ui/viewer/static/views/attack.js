@@ -36,7 +36,7 @@ export function attackView(root, choose, classes) {
     el("label", {}, el("span", {}, "ε, the largest change"), output, level),
     field("Method", method),
     againstField,
-    field("The answer shall be", aim),
+    field("Class to reach", aim),
   );
   const panel = el("details", {}, el("summary", {}, "Attack the image", said), el("p", {}, HINT), controls);
   panel.append(el("div", { className: "attacked" }, picture, says), el("p", {}, reset));

@@ -15,7 +15,7 @@ const NONE = "";
 const LAYERS = [
   ["blocks", "Blocks"],
   ["main", "Convolutions too"],
-  ["all", "BN, ReLU and sums too"],
+  ["all", "Every operation"],
 ];
 
 /** @type {(words: string, box: HTMLElement) => HTMLLabelElement} */
@@ -110,7 +110,7 @@ export function barView(root, made, choose, chooseFiles, actions) {
   const explain = (/** @type {string} */ index) => choose({ target: index === NONE ? null : Number(index) });
   const [few, many] = [listOf("Class to explain", explain), searchOf("Class to explain", explain)];
   const layers = listOf("Layers", (value) => choose({ layers: value }));
-  layers.field.title = "BN, ReLU and sums too: also pooling.";
+  layers.field.title = "Every operation: also BatchNorm, activations, sums and pooling.";
   const copy = copyButton();
 
   const words = el("span", { className: "words" });

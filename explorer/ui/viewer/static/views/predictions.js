@@ -89,8 +89,8 @@ function networkBox(network, overlay, caption) {
 export function predictionsView(root, choose) {
   const canvases = ["Original", "As the network sees it"].map((ariaLabel) => el("canvas", { role: "img", ariaLabel }));
   const frame = frameView(canvases[0], (chosen) => choose({ frame: chosen }));
-  const paper = el("select", { ariaLabel: "Transparent parts on" }, ...PAPERS.map((name) => el("option", { value: name }, name)));
-  const paperRow = el("label", { className: "frame-row" }, el("span", {}, "Transparent parts on"), paper);
+  const paper = el("select", { ariaLabel: "Colour under transparent parts" }, ...PAPERS.map((name) => el("option", { value: name }, name)));
+  const paperRow = el("label", { className: "frame-row" }, el("span", {}, "Colour under transparent parts"), paper);
   paper.onchange = () => choose({ paper: paper.value });
   const [original, input] = [pictureBox(canvases[0], [...frame.parts, paperRow]), pictureBox(canvases[1])];
   const overlays = [0, 1].map(() => ({ canvas: el("canvas", { role: "img" }), caption: el("p", { className: "caption" }) }));

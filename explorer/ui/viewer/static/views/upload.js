@@ -7,7 +7,7 @@ import { SHEET_FILES } from "../store.js";
 const TYPES =
   "image/*,.jpg,.jpeg,.jfif,.png,.gif,.bmp,.webp,.tif,.tiff,.heic,.heif,.hif,.avif,.dcm,.dicom,.dic,.ima,application/dicom,application/octet-stream";
 
-const NO_PICTURE = "The clipboard gives no picture. Copy one and allow it, or press Ctrl+V.";
+const NO_PICTURE = "The clipboard gives no image. Copy one and allow it, or press Ctrl+V.";
 
 /** The pictures in the clipboard. @type {() => Promise<File[]>} */
 async function copiedPictures() {
