@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.ui import bar, streamlit_internals
+from explorer.ui import bar, network_registry, streamlit_internals
 from explorer.ui.explore import controls
 from explorer.ui.services.explore_state import AppState
 
@@ -30,6 +30,12 @@ def test_a_query_holds_the_pair_and_keeps_the_rest(page: str, pair: dict[str, st
     for other in PAGES:
         again = bar.into_query(page, query, bar.of_query(other, bar.into_query(other, {}, pair)) if pair else pair)
         assert again == query, f"over {other}"
+
+
+def test_a_pair_whose_only_network_is_gone_opens_compare_beside_one_that_is_here() -> None:
+    gone = "mine-0123456789abcdef"
+    names = bar.into_query("compare", {}, {"first": gone, "second": "none"})["networks"].split(",")
+    assert names[0] == gone and network_registry.is_network(names[1])
 
 
 TRAVEL = """
@@ -90,7 +96,7 @@ def test_compare_keeps_its_further_networks_and_always_has_two() -> None:
 
 USED = """
 import streamlit as st
-from explorer.ui import bar, streamlit_internals
+from explorer.ui import bar, network_registry, streamlit_internals
 bar.use("models", %r, %r)
 """
 

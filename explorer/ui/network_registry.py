@@ -191,7 +191,11 @@ def _depth_charts() -> dict[str, tuple[DepthPoint, ...]]:
 
 
 def same_classes(name: str, other: str) -> bool:
-    return class_names(name) == class_names(other)
+    """Whether both know the same classes; not where one of them is gone or damaged."""
+    try:
+        return class_names(name) == class_names(other)
+    except CheckpointError:
+        return False
 
 
 def checkpoint(name: str) -> Checkpoint:
