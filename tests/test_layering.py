@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,13 @@ FORBIDDEN_KEYWORDS = {"allow_pickle", "shell"}
 IMPORT_NAMES = {"pillow": "PIL", "pillow-heif": "pillow_heif"}
 
 
+@cache
+def import_nodes(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The imports of that source, which is parsed once for all rules that ask for them."""
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+@cache
 def sources() -> list[Path]:
     return [ROOT / "app.py", *sorted((ROOT / "explorer").rglob("*.py"))]
 
@@ -170,28 +178,28 @@ def goes_up_in_ui(module: str, target: str) -> bool:
     return there not in {None, here} and not (here == "pages" and there in UI_FOLDERS)
 
 
-def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[str, str | None]]:
+def imports(source: str, module: str, is_package: bool) -> Iterator[tuple[str, str | None]]:
     """Every import as (absolute module, name taken from it or None for the module as a whole)."""
-    for node in ast.walk(tree):
+    for node in import_nodes(source):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = module.split(".")[: None if is_package else -1] if node.level else []
             base = base[: len(base) - node.level + 1] if node.level > 1 else base
-            source = ".".join([*base, *([node.module] if node.module else [])])
+            target = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
                 # `from explorer import training` takes a room, not a name out of one.
-                if source == "explorer" and alias.name in ROOMS:
+                if target == "explorer" and alias.name in ROOMS:
                     yield f"explorer.{alias.name}", None
                 else:
-                    yield source, alias.name
+                    yield target, alias.name
 
 
 def circle(files: dict[str, tuple[str, bool]]) -> list[str]:
     """The modules of a circle of imports, [] where there is none. `files` are (source, whether it is a package)."""
     graph: dict[str, set[str]] = {}
     for module, (source, is_package) in files.items():
-        taken = list(imports(ast.parse(source), module, is_package))
+        taken = list(imports(source, module, is_package))
         targets = {f"{target}.{name}" if f"{target}.{name}" in files else target for target, name in taken}
         graph[module] = targets & {*files} - {module}
     try:
@@ -210,6 +218,7 @@ def dotted(node: ast.expr) -> str:
     return ""
 
 
+@cache
 def value_types(module: str) -> set[str]:
     """Names of the dataclasses and enums that one of our modules, or a file of one of our packages, defines."""
     path = ROOT / Path(*module.split("."))
@@ -231,7 +240,7 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
     if here not in {None, *ROOMS}:
         return [f"explorer/{here} has no place in ROOMS"]
     wrong = []
-    for target, name in imports(ast.parse(source), module, is_package):
+    for target, name in imports(source, module, is_package):
         package = target.split(".")[0]
         there = room(target)
         if target == "explorer" and name != "__version__":
@@ -266,6 +275,7 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
     return wrong
 
 
+@cache
 def declared_packages() -> set[str]:
     names = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     return {IMPORT_NAMES.get(name, name) for name in names}
@@ -273,20 +283,19 @@ def declared_packages() -> set[str]:
 
 def forbidden_constructs(source: str) -> list[str]:
     """Everything in the source that runs code, or unpacks files, that somebody else wrote. One line each."""
-    tree = ast.parse(source)
     aliases: dict[str, str] = {}  # the name here -> the full name
-    for node in ast.walk(tree):
+    for node in import_nodes(source):
         if isinstance(node, ast.Import):
             aliases |= {alias.asname: alias.name for alias in node.names if alias.asname}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             aliases |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
 
     wrong = [
         f"imports {target}"
-        for target, name in imports(tree, "", False)
+        for target, name in imports(source, "", False)
         if {target.split(".")[0], name} & FORBIDDEN_MODULES
     ]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name | ast.Attribute):
             first, *rest = dotted(node).split(".")
             name = ".".join([aliases.get(first, first), *rest])
@@ -294,7 +303,8 @@ def forbidden_constructs(source: str) -> list[str]:
                 wrong.append(f"line {node.lineno}: {name}")
         if not isinstance(node, ast.Call):
             continue
-        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        watched = FORBIDDEN_KEYWORDS | {"weights_only"}
+        keywords = {each.arg: ast.unparse(each.value) for each in node.keywords if each.arg in watched}
         first, *rest = dotted(node.func).split(".")
         name = ".".join([aliases.get(first, first), *rest])
         if name.startswith("torch.") and name.endswith(".load") and keywords.get("weights_only") != "True":
@@ -330,6 +340,8 @@ def raw_sentences(source: str) -> list[str]:
 
 def opens_weights(source: str) -> bool:
     """Whether `torch.load` is named in the source, whatever it is given."""
+    if "torch" not in source or "load" not in source:
+        return False
     nodes = list(ast.walk(ast.parse(source)))
     names = [
         alias.name
@@ -352,14 +364,14 @@ def test_every_folder_of_the_pages_is_known():
 
 def test_what_is_for_everyone_imports_nothing_of_ours():
     for name in FOR_EVERYONE:
-        tree = ast.parse((ROOT / "explorer" / f"{name}.py").read_text())
-        assert not [target for target, _ in imports(tree, f"explorer.{name}", False) if room(target)]
+        source = (ROOT / "explorer" / f"{name}.py").read_text()
+        assert not [target for target, _ in imports(source, f"explorer.{name}", False) if room(target)]
 
 
 def test_every_exception_is_in_use():
     for module, exception in UI_EXCEPTIONS:
-        tree = ast.parse((ROOT / Path(*module.split("."))).with_suffix(".py").read_text())
-        assert any(exception in (target, f"{target}.{name}") for target, name in imports(tree, module, False))
+        source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
+        assert any(exception in (target, f"{target}.{name}") for target, name in imports(source, module, False))
 
 
 def test_a_long_file_says_why_it_is_one():
@@ -421,8 +433,8 @@ def test_what_stands_around_imports_one_way(place):
     later = {*AROUND[AROUND.index(place) + 1 :]} | ({"explorer"} if place == "driving" else set())
     for path in sorted((ROOT / place).rglob("*.py")):
         module = module_name(path)
-        for source, _ in imports(ast.parse(path.read_text()), module, path.name == "__init__.py"):
-            assert source.partition(".")[0] not in later, f"{module} imports {source}"
+        for target, _ in imports(path.read_text(), module, path.name == "__init__.py"):
+            assert target.partition(".")[0] not in later, f"{module} imports {target}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_name)
