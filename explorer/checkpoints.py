@@ -183,8 +183,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             )
         if isinstance(spec, GraphSpec):
             describe(spec)  # runs it without values, so that no pass can fail later
-        with torch.device("meta"):
-            network = Network.of(spec)
+        network = Network.without_values(spec)
         expected = network.state_dict()
         _check_names(set(expected), set(state), name)
         state = {key: state[key] for key in expected}

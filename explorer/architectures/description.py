@@ -315,9 +315,8 @@ def describe(spec: ArchitectureSpec) -> Description:
 
 def described(spec: ArchitectureSpec, recorder_of: Callable[[Network, Tensor], FieldRecorder]) -> Description:
     """What that recorder of a network and its input sees of a pass. Raises ValueError for a graph that does not fit."""
-    with torch.device("meta"):
-        network = Network.of(spec).eval()
-        image = torch.empty(1, *spec.input_shape)
+    network = Network.without_values(spec).eval()
+    image = torch.empty(1, *spec.input_shape, device="meta")
     recorder = recorder_of(network, image)
     try:
         with torch.no_grad():

@@ -243,7 +243,7 @@ def called_layers(spec: ArchitectureSpec) -> Mapping[str, tuple[str, tuple[int, 
             return output
 
     with torch.device("meta"), torch.no_grad():
-        network = Network.of(spec).eval()
+        network = Network.without_values(spec).eval()
         network(torch.empty(1, *spec.input_shape), Shapes(network, ()))
     return found
 

@@ -7,7 +7,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cache
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -56,20 +57,36 @@ def check_number(name: str, value: Any, low: float, high: float) -> None:
         raise ValueError(f"`{name}` must be a {limits}, received {shown(value)}.")
 
 
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, bool, tuple[Any, ...] | None, bool], ...]:
+    """Of each field of the dataclass: its name, whether None is its default, the choices of its Literal, and whether
+    it is a bool. A page makes thousands of specs, and most of their time went into these questions."""
+    return tuple(
+        (
+            field.name,
+            field.default is None,
+            get_args(field.type) if get_origin(field.type) is Literal else None,
+            field.type is bool,
+        )
+        for field in fields(kind)
+    )
+
+
 def check_fields(values: Any, limits: Mapping[str, tuple[float, float]], prefix: str = "") -> None:
     """Raises ValueError for a field of the dataclass `values` that is no choice of its Literal, no bool, or a number
     outside of its `limits`. None is allowed where it is the default. `prefix` stands before the name of the field."""
-    for field in fields(values):
-        name, value = prefix + field.name, getattr(values, field.name)
-        if value is None and field.default is None:
+    kind: Any = type(values)
+    for field, may_be_none, choices, is_bool in _fields(kind):
+        name, value = prefix + field, getattr(values, field)
+        if value is None and may_be_none:
             continue
-        if get_origin(field.type) is Literal and value not in get_args(field.type):
-            legal = ", ".join(map(repr, get_args(field.type)))
+        if choices is not None and value not in choices:
+            legal = ", ".join(map(repr, choices))
             raise ValueError(f"`{name}` must be one of {legal}, received {shown(value)}.")
-        if field.type is bool and not isinstance(value, bool):
+        if is_bool and not isinstance(value, bool):
             raise ValueError(f"`{name}` must be true or false, received {shown(value)}.")
-        if field.name in limits:
-            check_number(name, value, *limits[field.name])
+        if field in limits:
+            check_number(name, value, *limits[field])
 
 
 def _check_convolution(layer: Any, prefix: str) -> None:
@@ -388,7 +405,8 @@ class ArchitectureSpec:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its inverse. `NEWER_FIELDS` are left out where they have their default, so that
         fingerprints and files of older networks keep their bytes."""
-        values = json.loads(json.dumps(asdict(self)))
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = json.loads(json.dumps(own, default=vars))  # `asdict` copies each value first, which takes ten times
         for part in (values, *values["stages"]):
             for name, default in NEWER_FIELDS.items():
                 if name in part and part[name] == default:

@@ -83,8 +83,7 @@ class Block:
 
 def blocks(spec: ArchitectureSpec) -> tuple[Block, ...]:
     """Those of a network in execution order; none of one without blocks."""
-    with torch.device("meta"):
-        network = Network.of(spec).eval()
+    network = Network.without_values(spec).eval()
     found = []
     for name, (before, after) in block_shapes(spec).items():
         try:

@@ -107,8 +107,7 @@ def _thinned(number: int, step: int) -> tuple[int, ...]:
 @lru_cache(maxsize=32)
 def snapshot_bytes(spec: ArchitectureSpec) -> int:
     """Bytes that one network takes in one snapshot, with its part of the header."""
-    with torch.device("meta"):
-        tensors = Network.of(spec).state_dict()
+    tensors = Network.without_values(spec).state_dict()
     sizes = (
         tensor.numel() * (2 if tensor.is_floating_point() else tensor.element_size()) for tensor in tensors.values()
     )
@@ -275,8 +274,7 @@ def load(folder: Path, name: str, step: int) -> Network:
             if number is None:
                 raise CheckpointError(f"the snapshots hold no network {name!r}; choose another one.")
             spec = spec_from_dict(entries[number]["spec"])
-            with torch.device("meta"):
-                network = Network.of(spec)
+            network = Network.without_values(spec)
             expected = network.state_dict()
             state = {key: file.get_tensor(f"{number}.{key}") for key in expected}
         for key, tensor in state.items():

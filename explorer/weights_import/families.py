@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Network
@@ -222,5 +221,4 @@ def from_our_names(state: Mapping[str, Tensor], name: str) -> KeyLayout:
 
 def expected_shapes(spec: ArchitectureSpec) -> dict[str, tuple[int, ...]]:
     """Name -> shape of everything that `Network(spec)` must load."""
-    with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in Network(spec).state_dict().items()}
+    return {key: tuple(value.shape) for key, value in Network.without_values(spec).state_dict().items()}

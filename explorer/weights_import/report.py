@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Network, describe
@@ -113,8 +112,7 @@ class Reading:
 
     def network(self) -> Network:
         """The network, frozen; it shares the memory of `state`."""
-        with torch.device("meta"):
-            network = Network.of(self.spec)
+        network = Network.without_values(self.spec)
         network.load_state_dict(dict(self.state), strict=True, assign=True)
         return network.freeze()
 

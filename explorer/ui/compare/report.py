@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-import torch
 
 from explorer import figures
 from explorer.architectures import ArchitectureSpec, Network
@@ -100,8 +99,7 @@ def _light_colour(network: ComparedNetwork) -> str:
 
 @lru_cache(CACHES["ui.compare.report._empty"].entries)
 def _empty(spec: ArchitectureSpec) -> Network:
-    with torch.device("meta"), torch.no_grad():
-        return Network.of(spec).eval()
+    return Network.without_values(spec).eval()
 
 
 def without_weights(compared: Sequence[ComparedNetwork]) -> list[ComparedNetwork]:
