@@ -84,8 +84,13 @@ def folder() -> Path:
 
 def _path(key: str) -> Path:
     """Other versions of the packages that compute may round otherwise, so they have files of their own."""
-    versions = f"torch {version('torch')}, numpy {version('numpy')}"
-    return folder() / f"{key}-{hashlib.sha256(versions.encode()).hexdigest()[:8]}.npz"
+    return folder() / f"{key}-{hashlib.sha256(_versions().encode()).hexdigest()[:8]}.npz"
+
+
+@cache
+def _versions() -> str:
+    """Read once: it takes milliseconds, and a page asks for tens of results."""
+    return f"torch {version('torch')}, numpy {version('numpy')}"
 
 
 def _trim(most: int) -> None:

@@ -1,7 +1,7 @@
 """Gradient flow: the measured size of the gradient of the loss from the first layer to the last."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -55,19 +55,20 @@ class GradientFlow:
             (self.weight_layers, self.weights) if what == "weights" else (self.activation_layers, self.activations)
         )
         part = "block" if what == "blocks" else "conv"
-        wanted = [index for index, name in enumerate(names) if _part(name, names) == part]
+        inside = {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
+        wanted = [index for index, name in enumerate(names) if _part(name, inside) == part]
         if not wanted:
             raise ValueError(f'there are no {what} in this flow, a training records weights; choose "weights".')
         return tuple(names[index] for index in wanted), sizes[wanted]
 
 
-def _part(name: str, names: Sequence[str]) -> str:
+def _part(name: str, blocks: Collection[str]) -> str:
     """The kind of a recorded layer: "conv" or "block" on the main path, "beside" it a shortcut or the head. A block is
     a layer with others inside."""
     place = name.rpartition(".")[0]
     if place == "head" or "shortcut" in place:
         return "beside"
-    return "block" if any(other.startswith(f"{name}.") for other in names) else "conv"
+    return "block" if name in blocks else "conv"
 
 
 def check_batch(spec: ArchitectureSpec, images: Tensor, labels: Tensor) -> None:

@@ -1,6 +1,7 @@
 """Charts of many images: accuracies, confusions, agreement, similarity of layers, cams on the object."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,21 @@ def confusion_chart(
 
     Mistakes alone are coloured, as shares of the label's images, on one scale for all networks up to `top`, by default
     their `largest_mistake`. The diagonal is grey, else its ninety-odd per cent would take the whole scale.
+
+    The chart is shared: it is not to be changed.
     """
+    kept = tuple(tuple(map(tuple, np.asarray(counts).tolist())) for counts in matrices)
+    return _confusion_chart(kept, tuple(titles), tuple(class_names), top)
+
+
+@lru_cache(maxsize=32)  # Plotly takes a tenth of a second, and a page draws it in every run
+def _confusion_chart(
+    kept: tuple[tuple[tuple[int, ...], ...], ...],
+    titles: tuple[str, ...],
+    class_names: tuple[str, ...],
+    top: float | None,
+) -> go.Figure:
+    matrices = [np.array(counts) for counts in kept]
     columns = min(2, len(matrices))
     rows = -(-len(matrices) // columns)
     figure = make_subplots(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -64,7 +65,16 @@ class DepthCurves:
 
 def training_chart(lines: Sequence[TrainingLine], stacked: bool = False) -> go.Figure:
     """Loss on the left, or with `stacked` above, and accuracy over epochs: lines of the training images, dots of the
-    validation images."""
+    validation images. The chart is shared: it is not to be changed."""
+    kept = tuple((line.series, tuple(line.epochs), tuple(line.train), tuple(line.validation)) for line in lines)
+    return _training_chart(kept, stacked)
+
+
+@lru_cache(maxsize=32)  # as `confusion_chart`
+def _training_chart(
+    kept: tuple[tuple[Series, tuple[float, ...], tuple[Point, ...], tuple[Point, ...]], ...], stacked: bool
+) -> go.Figure:
+    lines = [TrainingLine(*line) for line in kept]
     figure = _two_charts(("Loss", "Accuracy"), "epochs")
     for line in lines:
         for pictures, points in (("training", line.train), ("validation", line.validation)):
@@ -179,10 +189,10 @@ def sizes_chart(lines: Sequence[DepthCurves]) -> go.Figure:
 def _two_charts(titles: tuple[str, str], x_title: str) -> go.Figure:
     """Two empty charts side by side, with one legend above them."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.09)
-    figure.update_xaxes(title=x_title, fixedrange=True)
-    figure.update_yaxes(fixedrange=True)
-    figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 70, "b": 40}, legend=LEGEND | {"y": 1.14})
-    figure.update_layout(showlegend=True)
+    below, beside = {"title": {"text": x_title}, "fixedrange": True}, {"fixedrange": True}
+    axes = {"xaxis": below, "xaxis2": below, "yaxis": beside, "yaxis2": beside}
+    margin = {"l": 0, "r": 0, "t": 70, "b": 40}
+    figure.update_layout(axes, height=300, margin=margin, legend=LEGEND | {"y": 1.14}, showlegend=True)
     return figure
 
 

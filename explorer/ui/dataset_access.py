@@ -210,12 +210,12 @@ def summary(data: str) -> DatasetSummary:
 def _class_parts(size: int) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
     """Of each class the levels of its training pixels (see `level_counts`) and some of its pictures; and the notes of
     the dataset. Drawn once for all choices of classes."""
-    dataset = shapes.load(size=size)
+    train = shapes.some("train", shapes.TRAIN_COUNT, Drawn(size))  # the whole split, without the two others
     parts = {}
-    for label, name in enumerate(dataset.class_names):
-        images = dataset.train.images[dataset.train.labels == label]
+    for label, name in enumerate(shapes.CLASS_NAMES):
+        images = train.images[train.labels == label]
         parts[name] = (level_counts(images), _sheet(images))
-    return parts, dataset.notes
+    return parts, shapes.NOTES
 
 
 def _drawn_summary(drawn: Drawn) -> DatasetSummary:

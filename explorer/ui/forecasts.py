@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from dataclasses import replace
+from functools import lru_cache
 
 import streamlit as st
 
@@ -19,6 +20,7 @@ from explorer.training import forecast as forecast_of
 from explorer.training.proposal import LEAST_PASSES, RUNGS, Rung, one_click, sufficient_budget
 from explorer.ui import dataset_access, navigation
 from explorer.ui.build_state import QUICK_TRAINING, BuildState, blocks_a_stage, difference, regular_stages
+from explorer.ui.services.caches import CACHES
 from explorer.ui.services.training_rate import macs_a_second as macs_a_second
 from explorer.ui.session import session
 
@@ -99,6 +101,7 @@ def first_form() -> BuildState:
     return form
 
 
+@lru_cache(CACHES["ui.forecasts.form_of"].entries)
 def form_of(rung: Rung) -> BuildState:
     """The form that trains these twins in one click."""
     preset = f"resnet-{rung.depth}"
