@@ -110,7 +110,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def keep_speed(folder: Path) -> None:
     """Puts `SPEED` into a data folder; without it the first page that needs it takes seconds to measure it."""
-    folder.joinpath("speed.json").write_text(json.dumps({"cores": core_limit(), "speed": SPEED}))
+    folder.joinpath("speed.json").write_text(_kept_speed())
+
+
+@functools.cache
+def _kept_speed() -> str:
+    """The same for each of thousands of tests, and to ask for the cores takes a millisecond."""
+    return json.dumps({"cores": core_limit(), "speed": SPEED})
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +211,30 @@ def kept_shapes(name: str, most: int) -> Any:
         return keep(seed, size, classes=None if classes is None else tuple(classes))
 
     return kept
+
+
+@pytest.fixture(scope="session", autouse=True)
+def paths_of_plotly_are_parsed_once() -> Iterator[None]:
+    """Plotly splits each name like `tickfont_size` anew, which took a tenth of the time of a page with charts."""
+    if "plotly.basedatatypes" not in sys.modules:
+        yield
+        return
+    from plotly import basedatatypes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(basedatatypes, "_str_to_dict_path_full", functools.cache(basedatatypes._str_to_dict_path_full))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def garbage_is_collected_as_it_comes() -> Iterator[None]:
+    """And not every five seconds at the end of a page too: what many files have imported is looked through then."""
+    if "streamlit" not in sys.modules:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explorer.ui.services.process_tuning.COLLECT_EVERY", 60.0)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
