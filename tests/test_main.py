@@ -725,13 +725,6 @@ def test_ctrl_c_during_a_training_is_quiet(place, tmp_path):
     assert "Traceback" not in err and not list(tmp_path.iterdir())
 
 
-def test_no_command_needs_the_packages_of_the_screen():
-    modules = "explorer.__main__, explorer.cli.main, explorer.runs.execution"
-    check = f"import sys, {modules}; print(*{{'streamlit', 'captum', 'plotly'}} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr
-
-
 # the weights of earlier steps
 
 

@@ -4,8 +4,6 @@ One file: most tests run over all methods, with the same network and the same he
 """
 
 import copy
-import subprocess
-import sys
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
@@ -410,9 +408,3 @@ def test_a_wrong_input_says_what_is_right():
             next(explain(network, image, target, "input_x_gradient"))
     with pytest.raises(ValueError, match="`network` must be in evaluation mode"):
         next(explain(network.train(), picture(SMALL), TARGET, "input_x_gradient"))
-
-
-def test_captum_is_imported_when_it_is_needed():
-    check = "import sys, explorer.attribution; print(*{'captum', 'matplotlib'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr
