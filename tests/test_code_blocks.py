@@ -99,6 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 FILES = sorted({block.file for block in BLOCKS if block.language in ("python", "sh")} - {*IN_TEST_DOCS})
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("file", FILES)
 def test_the_blocks_of_a_page_run_in_their_order(
     file: str, folder: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch

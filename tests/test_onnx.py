@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torchcam.methods import GradCAM
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
+from torchvision.models.googlenet import Inception
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
 from torchvision.models.regnet import BlockParams
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -81,11 +82,36 @@ def _alexnet() -> nn.Module:
     return network
 
 
+def _two_stages(**options: Any) -> nn.Module:
+    """A ResNet of bottlenecks without its last two stages, which hold nearly all of its weights."""
+    network = models.ResNet(Bottleneck, [1, 1, 1, 1], 10, **options)
+    network.layer3 = network.layer4 = nn.Identity()
+    network.fc = nn.Linear(512, 10)
+    return network
+
+
+def _short_googlenet() -> nn.Module:
+    """With five of its nine modules."""
+    network = models.googlenet(init_weights=False, aux_logits=False, num_classes=10)
+    network.inception4b = network.inception4c = network.inception4d = network.inception5a = nn.Identity()
+    network.inception4e = Inception(512, 256, 160, 320, 32, 128, 128)
+    return network
+
+
+def _short_mnasnet() -> nn.Module:
+    """With two of its six stacks, of two blocks each."""
+    network = models.mnasnet0_5(num_classes=10)
+    stem, first, second, end = (network.layers[part] for part in (slice(8), 8, 9, slice(14, None)))
+    end[0] = nn.Conv2d(24, 1280, 1, bias=False)
+    network.layers = nn.Sequential(*stem, first[:2], second[:2], *end)
+    return network
+
+
 # Networks of each family, with fewer blocks or channels where torchvision lets one choose; the time is in the weights.
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnet18": (lambda: models.ResNet(BasicBlock, [1, 2, 1, 1], 10), 64),
-    "resnext50": (lambda: models.ResNet(Bottleneck, [1, 1, 1, 1], 10, groups=32, width_per_group=4), 64),
-    "wide_resnet50_2": (lambda: models.ResNet(Bottleneck, [1, 1, 1, 1], 10, width_per_group=128), 64),
+    "resnext50": (lambda: _two_stages(groups=32, width_per_group=4), 64),
+    "wide_resnet50_2": (lambda: _two_stages(width_per_group=128), 64),
     "mobilenet_v2": (lambda: models.mobilenet_v2(width_mult=0.35, num_classes=10), 64),
     "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=10), 64),
     "efficientnet_b0": (
@@ -108,6 +134,8 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 # The new exporter takes seconds even for small ones, and more for each layer.
 NEW = {name: make for name, (make, _) in FAMILIES.items()} | {
+    "googlenet": _short_googlenet,
+    "mnasnet": _short_mnasnet,
     "mobilenet_v2": lambda: models.MobileNetV2(10, 0.35, [[1, 16, 1, 1], [6, 24, 2, 2]]),
     "mobilenet_v3_small": lambda: models.MobileNetV3(
         [

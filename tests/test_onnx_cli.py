@@ -12,6 +12,8 @@ from explorer.cli.main import main
 from explorer.weights_import.report import WAY_OUT
 from tests.onnx_models import classifier
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[str, str]:

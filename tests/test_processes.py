@@ -1,7 +1,7 @@
 """Training in two processes against one with the whole batch: `torchrun` with gloo, on a CPU.
 
-Starting two processes and importing torch in each takes most of the time, so one launch answers all questions
-about steps and files, and another one is that of a run.
+Starting two processes and importing torch in each takes most of the time, so one launch answers all questions: those
+about steps and files, and at its end that of a run.
 """
 
 import functools
@@ -50,7 +50,10 @@ COMMAND = ["train", "resnet-8", "--data", "shapes:ring,star", "--size", "16", "-
 
 STEPS = """
 import json
+import os
+import sys
 import torch
+from explorer.__main__ import main
 from explorer.architectures import build
 from explorer.cli import training
 from explorer.cli.main import parser
@@ -77,7 +80,11 @@ with joined() as processes:
         torch.save(found, f"{name}-{processes.rank}.pt")
     dialled(processes)
     document, lines = training._train(parser().parse_args([*COMMAND, "--out", "two.safetensors"]), processes)
-    print(json.dumps(document) if document else "", end="")
+    print(json.dumps(document) if document else "", end="", flush=True)
+# The run that was left: connected anew, since the store of `torchrun` keeps the addresses of the first connection.
+os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": sys.argv[2]}
+sys.argv[1:] = ["train", sys.argv[1]]
+sys.exit(main())
 """
 
 
@@ -201,33 +208,25 @@ def launch(folder: Path, *command: str) -> str:
     return ended.stdout
 
 
-def launch_directly(folder: Path, *command: str) -> None:
-    """Two processes with what `torchrun` tells them, without its own process, which imports torch too."""
+@pytest.fixture(scope="module")
+def launched_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Run]:
+    """The folder of all that the steps of two processes have left, what they printed, and a run that this process began
+    and left, and they ended."""
+    folder = tmp_path_factory.mktemp("steps")
+    folder.joinpath("steps.py").write_text(STEPS)
+    left = a_run(folder, "a")
+    left.stop_mark.touch()
+    with closing(LogWriter(left.metrics)) as log, pytest.raises(StopRequested):
+        fit_run(left, left.request(), log)
+    left.stop_mark.unlink()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    own = os.environ | told | {"OMP_NUM_THREADS": "1", "EXPLORER_DATA": str(folder / "data")}
-    started = [
-        subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=own | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE
-        )
-        for rank in ("0", "1")
-    ]
-    printed = [each.communicate(timeout=300)[1] for each in started]
-    assert [each.returncode for each in started] == [0, 0], printed
-
-
-@pytest.fixture(scope="module")
-def launched_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of all that the steps of two processes have left, and what they printed."""
-    folder = tmp_path_factory.mktemp("steps")
-    folder.joinpath("steps.py").write_text(STEPS)
-    return folder, launch(folder, "steps.py")
+    return folder, launch(folder, "steps.py", str(left.folder), str(port)), left
 
 
 @pytest.fixture
-def steps(launched_once: tuple[Path, str]) -> Path:
+def steps(launched_once: tuple[Path, str, Run]) -> Path:
     return launched_once[0]
 
 
@@ -315,14 +314,10 @@ def test_the_place_of_a_process_is_what_torchrun_says(
     assert launched() == expected
 
 
-def test_a_run_is_resumed_by_two_processes(tmp_path: Path) -> None:
+def test_a_run_is_resumed_by_two_processes(launched_once: tuple[Path, str, Run], tmp_path: Path) -> None:
     """A run that one process began and left goes on in two, and ends like one that was never left."""
-    left, whole = a_run(tmp_path, "a"), a_run(tmp_path, "b")
-    left.stop_mark.touch()
-    with closing(LogWriter(left.metrics)) as log, pytest.raises(StopRequested):
-        fit_run(left, left.request(), log)
-    left.stop_mark.unlink()
-    launch_directly(tmp_path, "-m", "explorer", "train", str(left.folder))
+    *_, left = launched_once
+    whole = a_run(tmp_path, "b")
     with closing(LogWriter(whole.metrics)) as log:
         fit_run(whole, whole.request(), log)
     events = [json.loads(line) for line in left.metrics.read_text().splitlines() if line]
@@ -335,8 +330,8 @@ def test_a_run_is_resumed_by_two_processes(tmp_path: Path) -> None:
         torch.testing.assert_close(value, pair[1][key], rtol=2e-2, atol=2e-3)  # torch's BatchNorm in one of them
 
 
-def test_the_first_process_writes_and_speaks(launched_once: tuple[Path, str]) -> None:
-    folder, printed = launched_once
+def test_the_first_process_writes_and_speaks(launched_once: tuple[Path, str, Run]) -> None:
+    folder, printed, _ = launched_once
     document = json.loads(printed)
     assert document["processes"] == 2 and [path.name for path in folder.glob("*.safetensors")] == ["two.safetensors"]
     assert checkpoints.load(folder / "two.safetensors").record["steps"] == document["networks"][0]["steps"]

@@ -138,6 +138,7 @@ def test_any_upload_is_a_picture_or_a_sentence(content: bytes, name: str) -> Non
     check_app(app)
 
 
+@pytest.mark.usefixtures("in_this_process")
 @given(own_files())
 @examples(1)
 def test_any_upload_is_a_model_or_a_sentence(content: bytes) -> None:
