@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from explorer import figures
-from explorer.figures import ColourScale
+from explorer.figures import ColourScale, agreement
 from explorer.figures.raster import GAP
 from explorer.figures.text_escaping import escape_html
 
@@ -109,3 +109,14 @@ def test_names_in_figures_and_reports_neither_mark_up_nor_reorder() -> None:
     _, body = report.split("</head>")
     assert body.count("&lt;b&gt;gnp.tac") == 22, "every text is there, in one heading, in alternative texts too"
     assert "<b>" not in body and "\u202e" not in body and "\u2066" not in body
+
+
+def test_only_small_confusion_matrices_are_kept() -> None:
+    """Those of a thousand classes would fill the server's memory."""
+    kept = agreement._confusion_chart.cache_info
+    for classes, more in ((agreement.NAMED_CLASSES, 1), (agreement.NAMED_CLASSES + 1, 0)):
+        before = kept().currsize
+        counts = np.eye(classes, dtype=np.int64) * 7
+        for _ in range(2):
+            figures.confusion_chart([counts], ["net"], [f"class {number}" for number in range(classes)])
+        assert kept().currsize == before + more

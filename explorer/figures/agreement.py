@@ -68,7 +68,9 @@ def confusion_chart(
     The chart is shared: it is not to be changed.
     """
     kept = tuple(tuple(map(tuple, np.asarray(counts).tolist())) for counts in matrices)
-    return _confusion_chart(kept, tuple(titles), tuple(class_names), top)
+    # Of a thousand classes the key alone has a million numbers, and 32 of those would fill the server's memory.
+    draw = _confusion_chart if len(class_names) <= NAMED_CLASSES else _confusion_chart.__wrapped__
+    return draw(kept, tuple(titles), tuple(class_names), top)
 
 
 @lru_cache(maxsize=32)  # Plotly takes a tenth of a second, and a page draws it in every run
