@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
+import { cameraView } from "../../explorer/ui/viewer/static/views/camera.js";
 import { liveCameraView } from "../../explorer/ui/viewer/static/views/live_camera.js";
 import { MadeElement, madeDocument } from "./made_dom.mjs";
 
@@ -49,4 +50,27 @@ test("a camera goes off with its page, and the document keeps no listener of it"
   assert.deepEqual([track.stopped, button.textContent, document.listening("visibilitychange")], [false, "Stop the camera", 1]);
   view.end();
   assert.deepEqual([track.stopped, document.listening("visibilitychange")], [true, 0]);
+});
+
+test("a camera goes off where another image is chosen before its first answer", async (context) => {
+  const { view, track, camera } = started(context);
+  view.draw({ live: "", view: { picture: "sample-1-1" } });
+  grant(camera);
+  await rest();
+  view.draw({ live: "", view: { picture: "sample-1-1" } });
+  const before = track.stopped;
+  view.draw({ live: "", view: { picture: "sample-2-2" } });
+  assert.deepEqual([before, track.stopped], [false, true]);
+});
+
+test("a photo can be taken once the camera has shown something", async (context) => {
+  const root = new MadeElement("div");
+  const view = cameraView(root, () => {});
+  context.after(view.end);
+  const [button, video] = ["button", "video"].map((name) => root.all(({ localName }) => localName === name)[0]);
+  grant({ getTracks: () => [] });
+  await rest();
+  const before = button.disabled;
+  video.onloadeddata();
+  assert.deepEqual([before, button.disabled], [true, false]);
 });

@@ -28,11 +28,13 @@ export function cameraView(root, choose) {
       if (ended) return stopTracks(camera);
       stream = camera;
       video.srcObject = camera;
-      button.disabled = false;
     } catch {
       problem = navigator.mediaDevices ? DENIED : INSECURE;
       alert.show(problem);
     }
+  };
+  video.onloadeddata = () => {
+    button.disabled = false; // before that the camera has shown nothing, and a photo would be empty
   };
   button.onclick = () => {
     const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });

@@ -17,6 +17,8 @@ export function liveCameraView(root, follow) {
   /** @type {MediaStream | null} */
   let stream = null;
   let [looking, wasLive, ended] = [false, false, false];
+  /** @type {(string | undefined)[]} */
+  let [chosen, before] = [undefined, undefined]; // the image that is chosen, and the one when the camera started
   const listening = new AbortController(); // each visit of the page makes a view, and the document stays
   /** @type {LiveFrame | null} */
   let last = null; // the image of the last answer
@@ -73,7 +75,7 @@ export function liveCameraView(root, follow) {
       for (const track of camera.getTracks()) {
         track.onended = () => stream === camera && stop("The camera was lost. What you see is of its last image.");
       }
-      stream = camera;
+      [stream, before] = [camera, chosen];
       video.srcObject = camera;
       toggle(video, true);
       setText(button, "Stop the camera");
@@ -95,9 +97,11 @@ export function liveCameraView(root, follow) {
   document.addEventListener("visibilitychange", tellWhetherHidden, { signal: listening.signal });
 
   return {
-    draw({ message, live }) {
+    draw({ message, live, view }) {
       if (message) size = /** @type {[number, number]} */ (message.networks[0].input.slice(1).map((side) => Math.min(side, LARGEST)));
-      if (stream && wasLive && !live) stop("The camera is off: another image was chosen.", false);
+      chosen = view?.picture;
+      // Before the first answer only the choice tells: the camera would go on under another image.
+      if (stream && !live && (wasLive || chosen !== before)) stop("The camera is off: another image was chosen.", false);
       wasLive = live !== "";
     },
     /** The page goes. */
