@@ -107,7 +107,7 @@ def test_the_titles_of_a_run() -> None:
         assert_only_text(app, f"a run called {title!r}")
     app.text_input(key="new_title").set_value(REORDERED).run()
     (error,) = app.error
-    assert "a name has 1 to 80 characters that can be shown" in error.value and run.title() == TITLES[-1]
+    assert "A name has 1 to 80 characters that can be shown" in error.value and run.title() == TITLES[-1]
     assert_only_text(app, "a name that is refused")
 
 
