@@ -26,6 +26,7 @@ from explorer.experiments.loss_surface.placed import norms
 from explorer.experiments.measurement import MOST_NETWORKS, content_of
 from explorer.files import csv_text, npz, write_atomically
 from explorer.labels import listed
+from explorer.machine import memory
 from explorer.runs import weight_snapshots
 from explorer.runs.directory import file_stem
 from explorer.training import training_speed
@@ -193,6 +194,7 @@ class _Asked:
         until then is kept, and the next call goes on from it; it is None where that is nothing."""
         if not arguments.again and (known := self.stored(settings)):
             return known, 0.0, False
+        memory.keep_freed()
         started, progress = time.monotonic(), Progress(f"{self.name}, {settings.statistics}: ")
         steps = loss_surface.measure(
             self.checkpoint, self.images, self.class_names, settings,
