@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from explorer import machine
+from explorer.machine import memory
 from explorer.training import choose_device, device, use_threads
 
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -119,3 +120,29 @@ def test_bfloat16_is_not_taken_where_onednn_may_not_use_its_instructions(limit: 
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     assert device.choose_precision(torch.device("cpu")) == torch.float32
     assert device.choose_precision(torch.device("cpu"), "bfloat16") == torch.bfloat16, "an explicit wish counts"
+
+
+KEPT = """
+import resource
+import numpy as np
+from explorer.machine import memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        np.ones(2**26, dtype=np.uint8)  # 64 MiB, of which the system clears each page at its first touch
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+memory.keep_freed()
+faults()
+print(before, faults())
+"""
+
+
+@pytest.mark.skipif(not memory.MALLOC_ENV, reason="another allocator, or a glibc before 2.35")
+def test_a_process_that_keeps_what_it_freed_is_given_it_once() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in memory.MALLOC_ENV}
+    answer = subprocess.run([sys.executable, "-c", KEPT], env=environment, capture_output=True, text=True, check=True)
+    before, after = map(int, answer.stdout.split())
+    assert after < before / 10
