@@ -23,7 +23,7 @@ from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
 from explorer.attribution.methods import METHODS
 from explorer.cli.main import COMMANDS, parser
-from explorer.datasets import Dataset, channel_statistics, shapes, stored
+from explorer.datasets import shapes, stored
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
@@ -178,20 +178,7 @@ def run(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
     return run
 
 
-def test_the_readme_example_trains_twins_and_explains_a_star(
-    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a part of the data, which takes seconds to draw and to be tested on: `test_shapes.py` has the laws of all."""
-    train, test = shapes.some("train", 1000), shapes.some("test", 200)
-    part = Dataset(
-        shapes.Drawn().name,
-        shapes.CLASS_NAMES,
-        *channel_statistics(train.images),
-        train=train,
-        validation=test,
-        test=test,
-    )
-    monkeypatch.setattr(shapes, "load", lambda: part)
+def test_the_readme_example_trains_twins_and_explains_a_star(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = blocks("README.md")
     assert len([line for line in example.splitlines() if line.strip()]) <= 15
     names = run(example.replace("seconds=5", "seconds=1"))

@@ -15,11 +15,11 @@ from driving.protocol_client import Session, SessionError
 from driving.server_process import logged_errors, served, wait_for
 from tests.conftest import keep_speed
 
-SESSIONS, SECONDS, TABS, TTL = 4, 4, 2, 5
+SESSIONS, SECONDS, TABS, TTL = 6, 7, 2, 5
 THINK = (0.3, 1.0)  # seconds
 IN_TABS = {f"tab, {kind}" for kind in ("first view", "upload", "reload", "page", "picture")}
 GROWTH_BOUND = 150.0  # MB that stay; the soaks of `make load`, which are longer, have narrower ones
-OWNERS, ANSWERS = 2, 45
+OWNERS, ANSWERS = 3, 45
 
 
 @pytest.fixture(scope="module")
