@@ -2,22 +2,20 @@
 
 import io
 import random
-import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import Page
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.films import Film
-from driving.actions import PENDING_WORK_JS, REST_MS, upload, wait_until_ready
+from driving.actions import PENDING_WORK_JS, REST_MS, listen, upload, wait_until_ready
 from driving.messages import unpack
 from driving.protocol_client import Session, SessionError
 from driving.server_process import chromium
@@ -39,8 +37,6 @@ PAGES = ("", "build", "compare", "gradients", "models")
 TABS = ("layer", "layer", "block", "channels", "trust", "methods")
 AWAY_S = (0.25, 0.5)  # for which Streamlit's page waits before it asks whether the server is there again
 ASKED = ("/_stcore/health", "/_stcore/host-config")  # what it asks for then
-# Streamlit looks for those two below the page's own path before it finds them at the root.
-HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
 
 
 @dataclass
@@ -344,8 +340,7 @@ def browse(
                 page = browser.new_context(base_url=url, reduced_motion="reduce").new_page()
                 page.add_init_script(path=PENDING_WORK_JS)
                 page.set_default_timeout(120_000)
-                page.on("pageerror", lambda error: tally.fail("tab", error))
-                page.on("console", partial(_hear, tally))
+                listen(page, url, lambda words: tally.fail("tab", SessionError(words)))
                 pages.append(page)
             for number, page in enumerate(pages):
                 _timed(tally, "tab, first view", page, partial(page.goto, "/"))
@@ -373,13 +368,6 @@ def browse(
                 time.sleep(dice.uniform(*think) / tabs)
     except Exception as error:
         tally.fail("tab", error)
-
-
-def _hear(tally: Tally, message: ConsoleMessage) -> None:
-    source = message.location.get("url", "")
-    harmless = "404" in message.text and HARMLESS_404.fullmatch(urlsplit(source).path)
-    if message.type == "error" and not harmless:
-        tally.fail("tab", SessionError(f"console: {message.text} ({source})"))
 
 
 def _timed(tally: Tally, kind: str, page: Page, act: Callable[[], object]) -> None:

@@ -2,13 +2,13 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 SETTINGS = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 
@@ -34,7 +34,7 @@ SETTLED = """milliseconds => {
     return performance.now() - window.quiet.since >= milliseconds && window.quiet.looks > 3 && window.quiet.drawn;
 }"""
 # Streamlit looks for these two below the page's own path before it finds them at the root.
-HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
+_HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
 PENDING_WORK_JS = Path(__file__).with_name("pending_work.js")
 REST_MS = 100
 
@@ -96,6 +96,26 @@ def no_sideways_scroll(page: Page) -> bool:
                 .every(box => box.scrollWidth <= box.clientWidth)"""
         )
     )
+
+
+def listen(page: Page, url: str, complain: Callable[[str], None]) -> None:
+    """Complains of errors of the page and its console, and of requests that leave the machine of the app at `url`."""
+    local = (f"{url}/", "data:", "blob:", url.replace("http:", "ws:") + "/")
+
+    def see(kind: str, asked: str) -> None:
+        if not asked.startswith(local):
+            complain(f"{kind} left this machine: {asked}")
+
+    def hear(message: ConsoleMessage) -> None:
+        source = message.location.get("url", "")
+        harmless = "404" in message.text and _HARMLESS_404.fullmatch(urlsplit(source).path)
+        if message.type == "error" and not harmless:
+            complain(f"console: {message.text} ({source})")
+
+    page.on("request", lambda request: see("request", request.url))
+    page.on("websocket", lambda socket: see("connection", socket.url))
+    page.on("console", hear)
+    page.on("pageerror", lambda error: complain(f"page error: {error}"))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from playwright.sync_api import ConsoleMessage, Error, Page, Request, expect
+from playwright.sync_api import Error, Page, expect
 
 from driving.accessibility import nameless_pictures, pale_words, violations
-from driving.actions import HARMLESS_404, PENDING_WORK_JS, no_sideways_scroll, turn, wait_until_ready
+from driving.actions import PENDING_WORK_JS, listen, no_sideways_scroll, turn, wait_until_ready
 from driving.server_process import chromium, logged_errors, served
 
 FOLDER = Path(__file__).parents[1] / "test-results" / "walk"
@@ -115,20 +114,7 @@ def main() -> int:
 def walked(page: Page, name: str, url: str) -> Iterator[str]:
     """Opens the state, takes its pictures and yields its faults."""
     heard: list[str] = []
-    own = (f"{url}/", "data:", "blob:", url.replace("http:", "ws:") + "/")
-
-    def hear(message: ConsoleMessage) -> None:
-        source = urlsplit(message.location.get("url", "")).path
-        if message.type == "error" and not ("404" in message.text and HARMLESS_404.fullmatch(source)):
-            heard.append(f"console: {message.text}")
-
-    def see(request: Request) -> None:
-        if not request.url.startswith(own):
-            heard.append(f"left this machine: {request.url}")
-
-    page.on("pageerror", lambda error: heard.append(f"page error: {error}"))
-    page.on("console", hear)
-    page.on("request", see)
+    listen(page, url, heard.append)
     page.goto(STATES[name])
     wait_until_ready(page, quiet_ms=1000)
     expect(page.get_by_test_id("stException")).to_have_count(0)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_playwright
 
-from driving.actions import HARMLESS_404, PENDING_WORK_JS
+from driving.actions import PENDING_WORK_JS, listen
 from driving.chromium import BROWSER_ARGUMENTS, DEAD_PROXY, MISSING, SHELL, find_chromium, launch_browser
 from driving.server_process import ROOT, served
 from tests.conftest import keep_speed
@@ -205,27 +204,8 @@ def _enter(visit: Visit, server: Server) -> Page:
     storage = visit.context.new_cdp_session(page)
     storage.send("Storage.clearDataForOrigin", {"origin": server.url, "storageTypes": "local_storage"})
     storage.detach()
-    _listen(visit, page, server)
+    listen(page, server.url, visit.complaints.append)
     return page
-
-
-def _listen(visit: Visit, page: Page, server: Server) -> None:
-    local = (f"{server.url}/", "data:", "blob:", server.url.replace("http:", "ws:") + "/")
-
-    def see(kind: str, url: str) -> None:
-        if not url.startswith(local):
-            visit.complaints.append(f"{kind} left this machine: {url}")
-
-    def hear(message: ConsoleMessage) -> None:
-        source = message.location.get("url", "")
-        harmless = "404" in message.text and HARMLESS_404.fullmatch(urlsplit(source).path)
-        if message.type == "error" and not harmless:
-            visit.complaints.append(f"console: {message.text} ({source})")
-
-    page.on("request", lambda request: see("request", request.url))
-    page.on("websocket", lambda socket: see("connection", socket.url))
-    page.on("console", hear)
-    page.on("pageerror", lambda error: visit.complaints.append(f"page error: {error}"))
 
 
 def _exceptions_on(visit: Visit) -> list[str]:
