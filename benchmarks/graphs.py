@@ -1,8 +1,6 @@
 """What a network that came as an ONNX file costs beside torch's own module, and beside onnxruntime."""
 
-import io
 import statistics
-import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -12,10 +10,10 @@ import torchvision
 from torch import nn
 
 from benchmarks.explaining import bare, explained, seconds_of, threads_of_the_app
+from benchmarks.onnx_files import exported, network_of
 from benchmarks.rows import Row, at_most, compared, ratios
-from explorer.architectures import Network, spec_from_dict
+from explorer.architectures import Network
 from explorer.tracing import STRIP_KINDS
-from explorer.weights_import.onnx_layout import graph_of
 
 NETWORKS: dict[str, tuple[str, float | None, int]] = {
     "mobilenet_v2": ("MobileNetV2 at 224", 1.5, 18),
@@ -31,8 +29,8 @@ def graph_rows() -> Iterator[Row]:
         for name, (title, bound, rounds) in NETWORKS.items():
             torch.manual_seed(0)
             module = torchvision.models.get_model(name, weights=None).eval()
-            content = _exported(module)
-            yield from _rows(f"{title} from an ONNX file", _network_of(content), module, content, bound, rounds)
+            content = exported(module, (1, *SHAPE))
+            yield from _rows(f"{title} from an ONNX file", network_of(content), module, content, bound, rounds)
 
 
 def _rows(
@@ -65,19 +63,3 @@ def _rows(
 def _forward(module: nn.Module, image: np.ndarray) -> None:
     with torch.inference_mode():
         module(torch.from_numpy(image)[None])
-
-
-def _exported(module: nn.Module) -> bytes:
-    """By PyTorch's exporter of before 2.9, which takes a tenth of the new one's time."""
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(module, (torch.zeros(1, *SHAPE),), file, dynamo=False, opset_version=17)
-    return file.getvalue()
-
-
-def _network_of(content: bytes) -> Network:
-    facts, state = graph_of(content)
-    network = Network.of(spec_from_dict(facts["spec"]))
-    network.load_state_dict(state, assign=True)
-    return network.freeze()

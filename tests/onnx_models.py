@@ -1,6 +1,5 @@
 """ONNX files for tests: exported from modules of torch, or put together node by node."""
 
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,18 +21,6 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
             nn.init.uniform_(part.weight, 0.8, 1.2)
             nn.init.normal_(part.bias, 0, 0.1)
     return module.eval()
-
-
-def exported(module: nn.Module, shape: Sequence[int] = (1, 3, 64, 64), opset: int = 17, batch: bool = False) -> bytes:
-    """By PyTorch's exporter of before 2.9, which takes a tenth of the new one's time."""
-    file = io.BytesIO()
-    axes = {"dynamic_axes": {"x": {0: "batch"}}} if batch else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module, (torch.zeros(*shape),), file, dynamo=False, opset_version=opset, input_names=["x"], **axes
-        )
-    return file.getvalue()
 
 
 def exported_anew(module: nn.Module, shape: Sequence[int]) -> bytes:

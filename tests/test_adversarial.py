@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from benchmarks.onnx_files import network_of
 from explorer import checkpoints, labels
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.checkpoints import Checkpoint
@@ -37,7 +38,6 @@ from explorer.tracing import STRIP_KINDS, trace
 from tests.attacks import attack_picture
 from tests.onnx_models import classifier
 from tests.test_main import answer, complaint, run
-from tests.test_onnx import network_of
 from tests.test_tracing import shaken, state_of
 
 SPEC = ArchitectureSpec((Stage(1, 6), Stage(1, 8, 2)), stem=Stem(6), input_shape=(3, 12, 12), classes=4)

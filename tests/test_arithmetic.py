@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from benchmarks.onnx_files import network_of
 from explorer.architectures import ArchitectureSpec, Intervened, Intervention, Network, Stage, build, describe
 from explorer.architectures.changed_description import describe_changed
 from explorer.architectures.interventions import block_shapes, parse_all
@@ -23,7 +24,7 @@ from explorer.tracing import EVERYTHING, Trace, trace
 from tests.fuzz.laws import check_sentence
 from tests.onnx_models import randomised
 from tests.test_architectures import any_spec
-from tests.test_onnx import keras_like, network_of
+from tests.test_onnx import keras_like
 from tests.test_onnx_operators import FORMS, model, values_of
 
 

@@ -28,8 +28,9 @@ from torchvision.models.mobilenetv3 import InvertedResidualConfig
 from torchvision.models.regnet import BlockParams
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from benchmarks.onnx_files import exported, network_of
 from explorer import attribution, checkpoints, onnx_export
-from explorer.architectures import ArchitectureSpec, GraphSpec, Network, Stage, Stem, build, describe, spec_from_dict
+from explorer.architectures import ArchitectureSpec, GraphSpec, Network, Stage, Stem, build, describe
 from explorer.architectures.interventions import parse_all
 from explorer.architectures.network import Block
 from explorer.attribution import grad_cam
@@ -41,17 +42,9 @@ from explorer.tracing import EVERYTHING, trace
 from explorer.weights_import import WeightsError, onnx_file, read
 from explorer.weights_import.onnx_layout import graph_of
 from explorer.weights_import.report import WAY_OUT
-from tests.onnx_models import classifier, exported, exported_anew, model_of, randomised
+from tests.onnx_models import classifier, exported_anew, model_of, randomised
 
 models = torchvision.models
-
-
-def network_of(content: bytes) -> Network:
-    """The network of a file, read in this process: the child takes seconds to start."""
-    facts, state = graph_of(content)
-    network = Network.of(spec_from_dict(json.loads(json.dumps(facts["spec"]))))
-    network.load_state_dict(state, assign=True)
-    return network.freeze()
 
 
 def runtime(content: bytes, pictures: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.onnx_files import exported
 from explorer import checkpoints, weights_import
 from explorer.datasets import shapes
 from explorer.ui import bar
@@ -13,7 +14,7 @@ from explorer.ui.services.model_store import ModelInfo, StoredModel, shared_fold
 from explorer.weights_import import NORMALISATIONS
 from tests import test_compare, test_gradients, test_models
 from tests.messages import explained, message
-from tests.onnx_models import exported, randomised
+from tests.onnx_models import randomised
 from tests.test_onnx import _Small
 from tests.test_pages import open_app, texts
 
