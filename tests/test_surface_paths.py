@@ -140,7 +140,7 @@ def test_twins_are_compared_along_the_same_directions() -> None:
     assert alone[0] and alone[1] and alone[0].low < alone[1].high
     assert sentences.comparison(("a", "b"), (one, other)) == (
         "Increase of the loss at radius 0.1, frozen statistics: a 0.5 and b 0.39. "
-        "a minus b, over the same 3 directions: 0.11 (95 % 0.0852 to 0.135), so the loss of a rises more."
+        "a minus b, over the same 3 directions: 0.11 (95 % interval 0.0852 to 0.135), so the loss of a rises more."
     )
     less = sentences.difference(other, one)
     assert less and (less.value, less.sign) == (pytest.approx(-0.11), -1)

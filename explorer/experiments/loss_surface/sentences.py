@@ -84,9 +84,9 @@ def finding(title: str, found: Surface, classes: int) -> str:
     if found.missing:
         text += f" At {found.missing:,} of them the loss is not a finite number, and they are left out."
     if around := sharpness(found):
-        interval = f" (95 % {around.low:.3g} to {around.high:.3g})" if around.has_interval else ""
+        interval = f" (95 % interval {around.low:.3g} to {around.high:.3g})" if around.has_interval else ""
         text += (
-            f" At radius {asked.radius:g} it rises by {around.value:.3g}{interval} on average over {around.n} random "
+            f" At radius {asked.radius:g} it changes by {around.value:+.3g}{interval} on average over {around.n} random "
             f"direction{'s' * (around.n != 1)}."
         )
     if curved := _nearest_to_centre(found):
@@ -163,7 +163,7 @@ def comparison(titles: Sequence[str], found: Sequence[Surface]) -> str:
 def _verdict(one: str, other: str, less: Mean | None) -> str:
     if less is None:
         return ""
-    interval = f" (95 % {less.low:.3g} to {less.high:.3g})" if less.has_interval else ""
+    interval = f" (95 % interval {less.low:.3g} to {less.high:.3g})" if less.has_interval else ""
     text = f"{one} minus {other}, over the same {less.n} directions: {less.value:.3g}{interval}"
     if not less.has_interval or not less.sign:
         return f"{text}, so no difference is shown."
