@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from explorer import __version__, installation, machine, requirements, runs
-from explorer.experiments import surface_runs
+from explorer.experiments import surface_process, surface_runs
 from explorer.machine.processes import end_with_parent
 from explorer.runs import Run
 from explorer.studies import StudyFolder, driver
@@ -56,7 +56,7 @@ def main(prog: str = "python -m explorer") -> int:
         case ["study", directory] if driver.LOCK_ENV in os.environ:
             return driver.run_process(StudyFolder(Path(directory).resolve()))  # without torch
         case ["surface", directory] if surface_runs.LOCK_ENV in os.environ:
-            code = surface_runs.run_process(surface_runs.SurfaceRun(Path(directory).resolve()))
+            code = surface_process.run_process(surface_runs.SurfaceRun(Path(directory).resolve()))
             sys.stdout.flush()
             os._exit(code)  # all is kept; torch would take its time to go, and the next surface waits for this one
         case arguments:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from explorer.experiments import surface_runs
+from explorer.experiments import surface_process, surface_runs
 from explorer.experiments.loss_surface import Surface, stored
 from explorer.experiments.loss_surface.cost import SurfaceCost
 from explorer.experiments.surface_runs import SurfaceRun
@@ -112,15 +112,15 @@ def test_the_share_of_a_surface_goes_on_from_what_is_known(monkeypatch: pytest.M
     expected = 128 / (2 * 440)
     assert surface_runs.progress(run).share == pytest.approx(expected), "also while it waits"
     shares: list[float] = []
-    keep = surface_runs._keep_share
-    monkeypatch.setattr(surface_runs, "KEEP_S", 0.0)
+    keep = surface_process._keep_share
+    monkeypatch.setattr(surface_process, "KEEP_S", 0.0)
 
     def noted(of: SurfaceRun, share: float) -> None:
         shares.append(share)
         keep(of, share)
 
-    monkeypatch.setattr(surface_runs, "_keep_share", noted)
-    assert surface_runs.run_process(run) == 0
+    monkeypatch.setattr(surface_process, "_keep_share", noted)
+    assert surface_process.run_process(run) == 0
     assert shares == sorted(shares) and shares[0] == pytest.approx(expected) and shares[-1] == 1
 
 

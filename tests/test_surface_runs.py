@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from explorer import checkpoints
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.experiments import surface_runs
+from explorer.experiments import surface_process, surface_runs
 from explorer.experiments.loss_surface import Surface, SurfaceSettings, measure, stored
 from explorer.experiments.surface_runs import AskedSurface, NetworkFacts, SurfaceRun
 from explorer.figures import SurfacePanel, surface_curves, surface_maps, surface_scene
@@ -90,25 +90,25 @@ def test_a_process_of_its_own_measures_what_the_folder_asks_for() -> None:
 def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     key = f"surface-{'a' * 39}"
     run = created(small(points=9), key)
-    monkeypatch.setattr(surface_runs, "KEEP_S", 0.0)
-    keep = surface_runs._keep_share
+    monkeypatch.setattr(surface_process, "KEEP_S", 0.0)
+    keep = surface_process._keep_share
 
     def stop_early(of: SurfaceRun, share: float) -> None:
         keep(of, share)
         if 0.2 < share < 0.4:
             surface_runs.stop(of)
 
-    monkeypatch.setattr(surface_runs, "_keep_share", stop_early)
-    assert surface_runs.run_process(run) == 0
+    monkeypatch.setattr(surface_process, "_keep_share", stop_early)
+    assert surface_process.run_process(run) == 0
     found = surface_runs.progress(run)
     first = found.surfaces[0]
     assert found.state == "stopped" and first is not None and 0 < first.measured.sum() < 9
     assert found.surfaces[1] is None and stored.load(f"{key}0") is None
     page = said(open_page(surface=run.id))
     assert "points were not measured" in page and "none net, frozen statistics" in page
-    monkeypatch.setattr(surface_runs, "_keep_share", keep)
+    monkeypatch.setattr(surface_process, "_keep_share", keep)
     run.stop_mark.unlink()
-    assert surface_runs.run_process(run) == 0 and surface_runs.progress(run).state == "finished"
+    assert surface_process.run_process(run) == 0 and surface_runs.progress(run).state == "finished"
     kept = stored.load(f"{key}1")
     assert kept is not None and kept.is_complete
     with pytest.raises(ValueError, match="damaged"):
@@ -122,14 +122,14 @@ def test_what_was_measured_before_is_not_measured_again() -> None:
     before = replace(before, losses=before.losses + 100)
     stored.store(f"{key}0", before)
     run = created(small(), key)
-    assert surface_runs.run_process(run) == 0
+    assert surface_process.run_process(run) == 0
     first, second = surface_runs.progress(run).surfaces
     assert first is not None and np.array_equal(first.losses, before.losses)
     assert second is not None and second.is_complete and second.losses.max() < 100
     whole = created(small(), key)  # both are kept now
     for number in (0, 1):
         whole.network_file(number).unlink()
-    assert surface_runs.run_process(whole) == 0 and surface_runs.progress(whole).state == "finished"
+    assert surface_process.run_process(whole) == 0 and surface_runs.progress(whole).state == "finished"
 
 
 def test_a_full_disk_and_a_used_quota_are_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_failures_say_why_and_ids_of_others_open_nothing() -> None:
     run = created(small(statistics="recomputed"))
     for number in (0, 1):
         checkpoints.save(made(spec(norm="none")), run.network_file(number))
-    assert surface_runs.run_process(run) == 1
+    assert surface_process.run_process(run) == 1
     found = surface_runs.progress(run)
     assert found.state == "failed" and "no BatchNorm layer" in found.message
     assert [each.id for each in surface_runs.list_surfaces(OWNER)] == [run.id]
@@ -180,19 +180,19 @@ def test_a_surface_that_ends_while_its_grace_runs_out_is_not_called_interrupted(
     run = created(small())
     exits: list[int] = []
     monkeypatch.setattr(os, "_exit", exits.append)
-    monkeypatch.setattr(surface_runs, "STOP_GRACE_S", 0.0)
-    end, write = surface_runs._End(run), surface_runs._End.write
+    monkeypatch.setattr(surface_process, "STOP_GRACE_S", 0.0)
+    end, write = surface_process._End(run), surface_process._End.write
 
-    def finishes_first(self: surface_runs._End, outcome: str) -> bool:
+    def finishes_first(self: surface_process._End, outcome: str) -> bool:
         assert write(self, "finished")
         return write(self, outcome)
 
     surface_runs.stop(run)
     with monkeypatch.context() as patch:
-        patch.setattr(surface_runs._End, "write", finishes_first)
-        surface_runs._stop_in_time(run, end)
+        patch.setattr(surface_process._End, "write", finishes_first)
+        surface_process._stop_in_time(run, end)
     assert not exits and json.loads(run.end_file.read_text())["outcome"] == "finished"
-    surface_runs._stop_in_time(run, surface_runs._End(run))
+    surface_process._stop_in_time(run, surface_process._End(run))
     assert exits == [0] and json.loads(run.end_file.read_text())["outcome"] == "stopped"
 
 
@@ -200,9 +200,9 @@ def test_a_system_without_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     def fails(run: SurfaceRun) -> str:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr(surface_runs, "_measure", fails)
+    monkeypatch.setattr(surface_process, "_measure", fails)
     run = created(small())
-    assert surface_runs.run_process(run) == 1
+    assert surface_process.run_process(run) == 1
     assert surface_runs.progress(run).message == "The memory was not enough. Take fewer images."
 
 
@@ -218,9 +218,9 @@ def test_a_surface_looks_a_few_times_a_second_whether_its_turn_has_come(monkeypa
 
     with guard(surface_runs.surfaces_folder() / ".turn"), monkeypatch.context() as patch:
         patch.setattr(time, "sleep", sleep)
-        with surface_runs._turn(run) as has_come:
+        with surface_process._turn(run) as has_come:
             assert not has_come
-    assert waited == [surface_runs.POLL_S] * 3 and surface_runs.POLL_S >= 0.2
+    assert waited == [surface_process.POLL_S] * 3 and surface_process.POLL_S >= 0.2
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
