@@ -3,6 +3,7 @@ two, with the statistics of BatchNorm as they were in training or recomputed at 
 
 from explorer.experiments.loss_surface.cost import SurfaceCost, cost
 from explorer.experiments.loss_surface.curvature import Extremes
-from explorer.experiments.loss_surface.measurement import Surface, SurfaceStep, measure
+from explorer.experiments.loss_surface.measurement import SurfaceStep, measure
 from explorer.experiments.loss_surface.path import Path
 from explorer.experiments.loss_surface.settings import SurfaceSettings
+from explorer.experiments.loss_surface.surface import Surface

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.experiments.loss_surface.curvature import ITERATIONS, product_passes
-from explorer.experiments.loss_surface.measurement import Surface, batch_size, passes_known
+from explorer.experiments.loss_surface.measurement import batch_size, passes_known
 from explorer.experiments.loss_surface.settings import SurfaceSettings
+from explorer.experiments.loss_surface.surface import Surface
 from explorer.labels import duration
 from explorer.machine import cores
 from explorer.machine.memory import free_memory

@@ -1,7 +1,4 @@
-"""`measure`: the loss and the error at every point of a surface, its sharpness, its curvature and the training's path.
-
-One file: what is measured at a point and how the points are shared among the threads belong together.
-"""
+"""`measure`: loss and error at every point of a surface, its sharpness, its curvature and the training's path."""
 
 import copy
 import math
@@ -34,6 +31,7 @@ from explorer.experiments.loss_surface.path import (
 )
 from explorer.experiments.loss_surface.placed import Labelled, Origin, Placed, norms, sums
 from explorer.experiments.loss_surface.settings import SurfaceSettings
+from explorer.experiments.loss_surface.surface import Surface, copied, curvature_places, empty_surface, is_alike
 from explorer.experiments.throughput import on_all_cores
 from explorer.machine import cores
 from explorer.tracing import check_evaluation_mode
@@ -44,63 +42,6 @@ _PART_MACS = 30_000_000_000  # of one call, about a second on a core: Stop takes
 _BATCH_MACS = 3_000_000_000
 _BATCH_VALUES = 2**24
 _LARGEST_BATCH = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """What is known of one network's surface; NaN is a value that is not finite, or was not measured.
-
-    `xs` (X,) and `ys` (Y,), Y = 1 along one axis, are steps along the directions. `losses`, mean cross-entropies, and
-    `errors`, shares of wrong answers, are float64 (S, Y, X) for S `splits` of `counts` images each; `measured`, bool
-    (Y, X), tells the points that were reached. `centre` (S, 2) has loss and error of the network itself.
-    `increases` (K,) are mean losses of the first split at ± radius along K random directions, less that of the centre.
-    `curvature` (E, 7) has x, y, λmin, λmax, the error bounds of both, and the products they took. `path` (P, 3) has
-    step, x, y of the training's kept weights, of which the axes hold the share `held`. `settings` are those of
-    `SurfaceSettings.to_dict`.
-    """
-
-    settings: dict[str, Any]
-    splits: tuple[str, ...]
-    counts: tuple[int, ...]
-    xs: np.ndarray
-    ys: np.ndarray
-    losses: np.ndarray
-    errors: np.ndarray
-    measured: np.ndarray
-    centre: np.ndarray
-    increases: np.ndarray
-    increases_known: np.ndarray
-    curvature: np.ndarray
-    path: np.ndarray
-    held: float
-
-    @property
-    def asked(self) -> SurfaceSettings:
-        """Raises ValueError where they are damaged."""
-        return SurfaceSettings.from_dict(self.settings)
-
-    @property
-    def is_complete(self) -> bool:
-        asked = self.asked
-        curved = len(self.curvature) == asked.curvature_places
-        return bool(self.measured.all() and self.increases_known.all() and curved)
-
-    def drawable(self) -> tuple[slice, slice]:
-        """Rows and columns of the finest regular grid through the centre all of whose points were measured; all where
-        there is none."""
-        rows, columns = self.measured.shape
-        stride = 1
-        while stride < max(rows, columns):
-            grid = (slice((rows // 2) % stride, None, stride), slice((columns // 2) % stride, None, stride))
-            if self.measured[grid].all():
-                return grid
-            stride *= 2
-        return slice(None), slice(None)
-
-    @property
-    def missing(self) -> int:
-        """Measured points whose loss is not finite."""
-        return int((self.measured & ~np.isfinite(self.losses[0])).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,9 +159,9 @@ class _Work:
         axes, self.path, (xs, ys) = _axes(checkpoint, settings, snapshots, span)
         self.directions = axes
         self.axes = [self.origin.along(axis) for axis in axes]
-        self.found = _empty(settings, [len(each) for each in self.pictures], xs, ys, self.path)
-        if known is not None and (settings.axes == "random" or _is_alike(known, self.found)):
-            self.found = _copied(known)  # the arrays of a kept file may be read-only
+        self.found = empty_surface(settings, [len(each) for each in self.pictures], xs, ys, self.path)
+        if known is not None and (settings.axes == "random" or is_alike(known, self.found)):
+            self.found = copied(known)  # the arrays of a kept file may be read-only
         self.curved = [tuple(row) for row in self.found.curvature]
         shape = (*self.found.measured.shape, len(self.pictures), 2)
         self.sums = np.zeros(shape)  # of the points that are not complete yet
@@ -228,7 +169,7 @@ class _Work:
 
     def surface(self) -> Surface:
         """A copy of what is known now."""
-        return replace(_copied(self.found), curvature=np.array(self.curved, np.float64).reshape(-1, 7))
+        return replace(copied(self.found), curvature=np.array(self.curved, np.float64).reshape(-1, 7))
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -408,18 +349,6 @@ def coarse_to_fine(rows: int, columns: int) -> list[tuple[int, int]]:
     return [middle, *(place for place in found if place != middle)]
 
 
-def curvature_places(surface: Surface) -> list[tuple[float, float]]:
-    """Where the curvature is measured: the centre, or places at equal distances over the whole surface."""
-    asked = surface.asked
-    if not asked.curvature:
-        return []
-    if asked.curvature == 1:
-        return [(0.0, 0.0)]
-    xs = np.linspace(surface.xs[0], surface.xs[-1], asked.curvature)
-    ys = np.linspace(surface.ys[0], surface.ys[-1], asked.curvature) if asked.dimensions == 2 else np.zeros(1)
-    return [(float(x), float(y)) for y in ys for x in xs]
-
-
 def _labelled(checkpoint: Checkpoint, split: Split, order: Sequence[int]) -> Labelled:
     images = images_for(checkpoint, split.images).contiguous(memory_format=torch.channels_last)
     labels = torch.tensor([order[label] for label in split.labels.tolist()], device=images.device)
@@ -462,42 +391,3 @@ def _axes(
     xs = np.linspace(low, high, settings.points)
     ys = np.linspace(lower, upper, settings.points) if settings.dimensions == 2 else np.zeros(1)
     return axes, path, (xs, ys)
-
-
-def _is_alike(known: Surface, begun: Surface) -> bool:
-    """Whether both lie along the same axes of a path: an earlier release found others."""
-    places = [(known.xs, begun.xs), (known.ys, begun.ys), (known.path, begun.path)]
-    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in places)
-
-
-def _copied(found: Surface) -> Surface:
-    """With arrays of its own for what is still to come."""
-    return replace(
-        found,
-        losses=found.losses.copy(),
-        errors=found.errors.copy(),
-        measured=found.measured.copy(),
-        centre=found.centre.copy(),
-        increases=found.increases.copy(),
-        increases_known=found.increases_known.copy(),
-    )
-
-
-def _empty(settings: SurfaceSettings, counts: Sequence[int], xs: np.ndarray, ys: np.ndarray, path: Path) -> Surface:
-    shape = (len(ys), len(xs))
-    return Surface(
-        settings=settings.to_dict(),
-        splits=settings.splits,
-        counts=tuple(counts),
-        xs=xs,
-        ys=ys,
-        losses=np.full((len(counts), *shape), np.nan),
-        errors=np.full((len(counts), *shape), np.nan),
-        measured=np.zeros(shape, bool),
-        centre=np.full((len(counts), 2), np.nan),
-        increases=np.full(settings.directions, np.nan),
-        increases_known=np.zeros(settings.directions, bool),
-        curvature=np.zeros((0, 7)),
-        path=path.places,
-        held=path.held,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from explorer.experiments.loss_surface.curvature import ITERATIONS, ratio
-from explorer.experiments.loss_surface.measurement import Surface
+from explorer.experiments.loss_surface.surface import Surface
 from explorer.intervals import Mean, mean
 from explorer.labels import STATISTICS, listed
 

@@ -15,9 +15,10 @@ from explorer.checkpoints import Checkpoint, CheckpointError, digest
 from explorer.datasets import Dataset, Split, shapes
 from explorer.datasets.shapes import Drawn
 from explorer.experiments.loss_surface.directions import flat
-from explorer.experiments.loss_surface.measurement import Surface, measure, own_span
+from explorer.experiments.loss_surface.measurement import measure, own_span
 from explorer.experiments.loss_surface.path import Span, Weights
 from explorer.experiments.loss_surface.settings import REACH, Normalisation, Statistics, SurfaceSettings
+from explorer.experiments.loss_surface.surface import Surface
 from explorer.experiments.measurement import evenly_by_class, rows
 from explorer.runs import weight_snapshots
 
