@@ -21,7 +21,7 @@ from explorer.attribution.faithfulness import partly_random
 from explorer.checkpoints import Checkpoint
 from explorer.cli.main import main
 from explorer.datasets import shapes
-from explorer.experiments import measurement, trust
+from explorer.experiments import measurement, trust, trust_sentences
 from explorer.experiments.agreement import images_for
 from explorer.experiments.trust import CONTROLS, TrustTable, curve_areas, points_at, share_on_mask
 from explorer.intervals import Mean, bootstrap_mean
@@ -235,7 +235,7 @@ SHARES = {"grad_cam": 0.9, "gradient": 0.2, "occlusion": 0.62, "mask": 1.0, "cen
 
 def test_the_sentences_follow_from_the_intervals():
     found = made(100, SHARES, {"gradient": 0.8})
-    first, second, third = trust.trust_sentences("plain-8", found)
+    first, second, third = trust_sentences.findings("plain-8", found)
     assert first == (
         "plain-8: the centre of the image lies on the object in 60.0% of 100 images (50.2% to 69.1%). 1 of 3 methods "
         "points at the object more often, first Grad-CAM (90.0%). 1 of 3 methods points at it less often: Gradient. "
@@ -245,18 +245,18 @@ def test_the_sentences_follow_from_the_intervals():
         "plain-8: the order of the map beats a random order of pixels, in both curves, for all 3 methods but Gradient."
     )
     assert third.startswith("plain-8: with all weights random, Gradient keeps a rank correlation above 0.5. Such a map")
-    assert found.ranked[0] == "mask" and trust.cells(found)[1][0] == "Grad-CAM"
-    (row,) = [row for row in trust.rows_of(found) if row["map"] == "grad_cam"]
+    assert found.ranked[0] == "mask" and trust_sentences.cells(found)[1][0] == "Grad-CAM"
+    (row,) = [row for row in trust_sentences.rows_of(found) if row["map"] == "grad_cam"]
     assert row["above_centre_value"] == pytest.approx(0.3) and row["pointing_n"] == 100
 
 
 def test_it_is_honest_where_nothing_can_be_told():
     alike = {"grad_cam": 0.6, "gradient": 0.6, "occlusion": 0.6}
     same = made(100, dict.fromkeys(SHARES, 0.6), {})
-    first, _, third = trust.trust_sentences("x", same)
+    first, _, third = trust_sentences.findings("x", same)
     assert "None of the 3 methods can be told to point at the object more often." in first
     assert third == "x: with all weights random, no map keeps a rank correlation that is surely above 0.5."
-    few = trust.trust_sentences("x", made(10, SHARES, alike))
+    few = trust_sentences.findings("x", made(10, SHARES, alike))
     assert "From fewer than 20 images no difference is told." in few[0] and "more often, first" not in few[0]
     assert (
         "for no method." in few[1]
@@ -266,7 +266,7 @@ def test_it_is_honest_where_nothing_can_be_told():
 
 def test_a_table_can_be_stored(table: TrustTable):
     again = stored_results.unpack(TrustTable, stored_results.pack(table))
-    assert again is not None and trust.cells(again) == trust.cells(table)
+    assert again is not None and trust_sentences.cells(again) == trust_sentences.cells(table)
 
 
 # --- terminal and page ------------------------------------------------------------------------------------------------

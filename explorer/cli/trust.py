@@ -8,7 +8,7 @@ from explorer.cli import CommandResult, inputs
 from explorer.cli.experiments import NAME_HELP
 from explorer.cli.formatting import notes_block, table
 from explorer.cli.progress import followed
-from explorer.experiments import trust
+from explorer.experiments import trust, trust_sentences
 from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
 
 
@@ -34,7 +34,7 @@ def measure_trust(arguments: argparse.Namespace) -> CommandResult:
         started = time.monotonic()
         found = followed(trust.trust(checkpoint, split, class_names, arguments.threads))
         seconds = time.monotonic() - started
-        sentences = trust.trust_sentences(name, found)
+        sentences = trust_sentences.findings(name, found)
         documents.append(
             {
                 "network": name,
@@ -45,13 +45,13 @@ def measure_trust(arguments: argparse.Namespace) -> CommandResult:
                 "layer": found.layer,
                 "object_share": float(found.covered.mean()),
                 "settings": {method: dict(own) for method, own in trust.SETTINGS.items()},
-                "results": trust.rows_of(found),
+                "results": trust_sentences.rows_of(found),
                 "sentences": sentences,
                 "notes": list(notes),
                 "assumed": inputs.assumptions(checkpoint),
             }
         )
         lines += [f"{name}, {found.n:,} test images of {data}, seed {trust.SEED}, {seconds:.1f} s", ""]
-        lines += [*table(trust.COLUMNS, trust.cells(found)), "", *sentences]
+        lines += [*table(trust_sentences.COLUMNS, trust_sentences.cells(found)), "", *sentences]
         lines += [*notes_block([*notes, *inputs.assumptions(checkpoint)]), ""]
     return {"networks": documents}, lines[:-1]

@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures, stored_results
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.datasets import shapes
-from explorer.experiments import measurement, trust
+from explorer.experiments import measurement, trust, trust_sentences
 from explorer.experiments.trust import TrustTable
 from explorer.figures import Chart, Part, Table
 from explorer.labels import CONTROL_MAPS
@@ -132,7 +132,7 @@ def _stored_key(name: str, data: str, n: int) -> str | None:
 
 def _answer(networks: Sequence[AskedNetwork], found: Mapping[str, TrustTable]) -> list[Part]:
     asked = [each for each in networks if each.name in found]
-    sentences = [text for each in asked for text in trust.trust_sentences(each.chosen.title, found[each.name])]
+    sentences = [text for each in asked for text in trust_sentences.findings(each.chosen.title, found[each.name])]
     lines = []
     for each in asked:
         table = found[each.name]
@@ -149,8 +149,8 @@ def _answer(networks: Sequence[AskedNetwork], found: Mapping[str, TrustTable]) -
     parts: list[Part] = [*sentences, Chart(figure, "How often a map points at the object", text)]
     for each in asked:
         table = found[each.name]
-        rows = [[*map(_unbroken, row)] for row in trust.cells(table)]
-        parts += [f"{each.chosen.title}. {_caption(table)}", Table(trust.COLUMNS, rows)]
+        rows = [[*map(_unbroken, row)] for row in trust_sentences.cells(table)]
+        parts += [f"{each.chosen.title}. {_caption(table)}", Table(trust_sentences.COLUMNS, rows)]
     return parts
 
 
@@ -174,7 +174,7 @@ def _rows(networks: Sequence[AskedNetwork], found: Mapping[str, TrustTable]) -> 
     lines: list[list[str]] = []
     for each in networks:
         if table := found.get(each.name):
-            rows = trust.rows_of(table)
+            rows = trust_sentences.rows_of(table)
             lines = lines or [["network", *rows[0]]]
             lines += [[each.chosen.title, *map(_cell, row.values())] for row in rows]
     return lines
