@@ -17,7 +17,8 @@ from explorer import checkpoints
 from explorer.ui import bar
 from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain, handle_explain, store_picture
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
-from explorer.ui.services.inference import InferenceCache, UploadStore
+from explorer.ui.services.inference import InferenceCache
+from explorer.ui.services.input_images import UploadStore
 from explorer.ui.services.offered_networks import OfferedNetworks
 
 

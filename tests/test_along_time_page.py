@@ -23,7 +23,8 @@ from explorer.runs.weight_snapshots import Schedule, WeightSnapshots
 from explorer.training import TrainingConfig
 from explorer.ui import client, forecasts, navigation
 from explorer.ui.experiments import along_time
-from explorer.ui.services.inference import sample_image, trace_image
+from explorer.ui.services.inference import trace_image
+from explorer.ui.services.input_images import sample_image
 from explorer.views import grad_cam
 from tests.test_experiments_page import PAGE, texts
 

@@ -27,7 +27,7 @@ from explorer.ui.api import explain as api
 from explorer.ui.api.explain import ExploreSession, RequestError, arrays, explain, view_report
 from explorer.ui.services import inference
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import own_image, sample_pixels
+from explorer.ui.services.input_images import own_image, sample_pixels
 from explorer.ui.services.offered_networks import OfferedNetworks
 from explorer.ui.services.slots import Slots
 from tests.attacks import attack_picture

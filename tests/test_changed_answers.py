@@ -15,7 +15,7 @@ from explorer.tracing import trace
 from explorer.ui.api.changes import effect
 from explorer.ui.api.explain import RequestError, arrays, explain, view_report
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import sample_image, sample_pixels
+from explorer.ui.services.input_images import sample_image, sample_pixels
 from tests.test_explain import NAMES, VIEW, looked, session
 
 CHANGE = "stages.0.1@branch:off,stages.2.2~3:0.5"

@@ -17,7 +17,7 @@ from explorer.ui import navigation, network_registry
 from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.services import offered_networks
-from explorer.ui.services.inference import sample_pixels
+from explorer.ui.services.input_images import sample_pixels
 from tests.attacks import attack_picture
 
 PAGE = """

@@ -36,18 +36,10 @@ from explorer.ui.api.explain import (
     handle_explain,
 )
 from explorer.ui.api.message import layers_message, view_message
-from explorer.ui.services import inference
+from explorer.ui.services import input_images
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import (
-    ChosenNetwork,
-    InferenceCache,
-    InputImage,
-    NetworkResult,
-    UploadStore,
-    own_image,
-    sample_image,
-    sample_pixels,
-)
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, NetworkResult
+from explorer.ui.services.input_images import InputImage, UploadStore, own_image, sample_image, sample_pixels
 from explorer.ui.viewer import STATIC
 from tests.messages import answer_of, refusal, reply, session_of
 
@@ -236,7 +228,7 @@ def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.Monke
         decoded.append(name)
         return decode(data, name)
 
-    monkeypatch.setattr(inference, "decode", counted)
+    monkeypatch.setattr(input_images, "decode", counted)
     assert own.pictures.add(PHOTO, "a.png") == name and decoded == []
     assert own.pictures.add(PHOTO, "b.png") == name and decoded == ["b.png"], "it has that name now"
     kept = own.pictures.get(name)

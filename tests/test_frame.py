@@ -12,7 +12,7 @@ from explorer.images import to_input, to_pixels
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui.api import explain as api
 from explorer.ui.api.explain import RequestError, classify, explain, handle_classify, view_report
-from explorer.ui.services.inference import sample_pixels
+from explorer.ui.services.input_images import sample_pixels
 from tests.messages import refusal, reply, session_of
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")

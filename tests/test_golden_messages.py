@@ -29,7 +29,8 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.ui.api.explain import ExploreSession, explain
-from explorer.ui.services.inference import InferenceCache, UploadStore
+from explorer.ui.services.inference import InferenceCache
+from explorer.ui.services.input_images import UploadStore
 from explorer.ui.services.offered_networks import OfferedNetworks
 
 GOLDEN = Path(__file__).parent / "viewer" / "golden"

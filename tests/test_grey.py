@@ -17,7 +17,7 @@ from explorer.presets import cifar
 from explorer.training import TrainingConfig, fit_together, network_input
 from explorer.ui.api.explain import explain
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import sample_image
+from explorer.ui.services.input_images import sample_image
 from explorer.ui.services.offered_networks import OfferedNetworks
 from tests import test_compare
 from tests.made_runs import finish

@@ -12,21 +12,17 @@ from explorer.experiments.residual_blocks import block_names
 from explorer.ui.services import inference
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import (
-    IMAGE_SIDE_PX,
-    ChosenNetwork,
-    InferenceCache,
-    NetworkResult,
-    UploadStore,
-    sample_image,
-)
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, NetworkResult
+from explorer.ui.services.input_images import IMAGE_SIDE_PX, UploadStore, sample_image
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
 
 
 def test_the_oldest_pictures_of_a_session_make_room() -> None:
     shown = figures.fit_to_screen(np.zeros((20, 20, 3), np.uint8), IMAGE_SIDE_PX)
-    pictures = UploadStore(replace(CACHES["ui.services.inference.UploadStore"], bytes=2 * (20 * 20 * 3 + shown.nbytes)))
+    pictures = UploadStore(
+        replace(CACHES["ui.services.input_images.UploadStore"], bytes=2 * (20 * 20 * 3 + shown.nbytes))
+    )
     sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(3)]
     keys = [pictures.add(content, "a.png") for content in sizes[:2]]
     assert pictures.add(sizes[0], "again.png") == keys[0]

@@ -25,7 +25,7 @@ from explorer.runs.snapshots import _answers
 from explorer.tracing import trace
 from explorer.training import TrainingConfig, evaluate, fit_together, network_input
 from explorer.ui.models import model_table
-from explorer.ui.services.inference import InputImage
+from explorer.ui.services.input_images import InputImage
 from explorer.weights_import import Normalisation, Reading, graphs, onnx_layout
 from tests.test_tracing import shaken
 

@@ -14,7 +14,8 @@ from explorer.images import Dials, Frame, change, move_mask, resize, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui.api.explain import ExploreSession, explain
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import input_mask, input_pixels, sample_image, sample_pixels
+from explorer.ui.services.inference import input_mask, input_pixels
+from explorer.ui.services.input_images import sample_image, sample_pixels
 from tests.messages import refusal, reply, session_of
 
 NAMES = ("shapes-plain-8", "shapes-resnet-8")

@@ -13,7 +13,8 @@ from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.introduction import SHAPES_DATA, introduction
 from explorer.ui.api.predictions import pack_predictions
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import ChosenNetwork, InferenceCache, InputImage, NetworkResult, own_image
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, NetworkResult
+from explorer.ui.services.input_images import InputImage, own_image
 from explorer.ui.services.offered_networks import OfferedNetworks
 from scripts import render_scenes
 

@@ -18,7 +18,8 @@ from explorer.datasets import folders, stored
 from explorer.images import PAPERS, PLAIN, Rendering, common_scale, decode
 from explorer.presets import cifar
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InputImage, UploadStore, find_image, pixels_for
+from explorer.ui.services.inference import pixels_for
+from explorer.ui.services.input_images import InputImage, UploadStore, find_image
 
 RANDOM = np.random.default_rng(0)
 

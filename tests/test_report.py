@@ -24,7 +24,8 @@ from explorer.ui import report as writer
 from explorer.ui.compare import ensemble, labelled, layer_similarity, report
 from explorer.ui.compare.comparison import ComparedNetwork, side_by_side
 from explorer.ui.compare.measurements import Measurement, Request
-from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.services.input_images import InputImage
 from tests.test_similarity import grams_of
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"

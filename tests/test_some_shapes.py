@@ -21,14 +21,8 @@ from explorer.ui.api import layers
 from explorer.ui.explore import channels
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import (
-    ChosenNetwork,
-    InferenceCache,
-    own_image,
-    pixels_for,
-    sample_image,
-    split_image,
-)
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, pixels_for
+from explorer.ui.services.input_images import own_image, sample_image, split_image
 from tests.messages import bar_data, choose, chosen, message
 from tests.test_pages import COMPARE, open_app, texts
 

@@ -26,7 +26,8 @@ from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import pack_strip
 from explorer.ui.services.explore_state import Scope
-from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.services.input_images import InputImage
 from tests.messages import message
 from tests.test_pages import open_app
 

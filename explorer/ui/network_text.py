@@ -10,7 +10,8 @@ from explorer.datasets import shapes
 from explorer.figures.text_escaping import shortened, without_bidi
 from explorer.labels import listed
 from explorer.runs import is_unbalanced
-from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult
+from explorer.ui.services.inference import ChosenNetwork, NetworkResult
+from explorer.ui.services.input_images import InputImage
 
 NOT_MEASURED = "not measured"
 _LONGEST = 60  # letters of the data's name in a caption

@@ -12,10 +12,11 @@ import streamlit as st
 from explorer.experiments.gradient_flow import GradientFlow
 from explorer.ui.api.explain import SESSIONS, ExploreSession
 from explorer.ui.build_state import BuildState
-from explorer.ui.services import inference
+from explorer.ui.services import input_images
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InferenceCache, InputImage, UploadStore
+from explorer.ui.services.inference import InferenceCache
+from explorer.ui.services.input_images import InputImage, UploadStore
 
 _KEY = "session"
 _creation_lock = threading.Lock()  # a run and the one that supersedes it may come at once and need the same object
@@ -98,4 +99,4 @@ def explore_session() -> ExploreSession:
 
 def find_image(state: AppState) -> InputImage | None:
     """The image of the view, None where another session uploaded it."""
-    return inference.find_image(state, session().uploads)
+    return input_images.find_image(state, session().uploads)

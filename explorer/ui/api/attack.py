@@ -10,7 +10,8 @@ from explorer.attribution import distances
 from explorer.experiments.adversarial import AttackedNetwork, AttackedPicture, picture_sentences
 from explorer.labels import listed
 from explorer.ui.api.binary import MessageWriter
-from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.services.input_images import InputImage
 
 TIMES = 10  # as large as it is the change is shown
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from explorer import figures
-from explorer.ui.services.inference import IMAGE_SIDE_PX, InputImage
+from explorer.ui.services.input_images import IMAGE_SIDE_PX, InputImage
 
 TITLES = {"drawing": "your drawing", "camera": "your camera image"}
 MAX_SIDE = 512  # pixels

@@ -47,11 +47,9 @@ from explorer.ui.services.inference import (
     INFERENCE_SLOTS,
     ChosenNetwork,
     InferenceCache,
-    InputImage,
     NetworkResult,
-    UploadStore,
-    find_image,
 )
+from explorer.ui.services.input_images import InputImage, UploadStore, find_image
 from explorer.ui.services.offered_networks import OfferedNetworks
 
 ROUTE = "api/explain"

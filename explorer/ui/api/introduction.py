@@ -7,7 +7,8 @@ from explorer import torchvision_models
 from explorer.datasets import shapes
 from explorer.labels import with_article
 from explorer.pretrained import CIFAR_DATA
-from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.services.offered_networks import OfferedNetworks
 
 SHAPES_DATA = shapes.Drawn().name

@@ -10,7 +10,8 @@ from explorer.images import to_pixels
 from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.tracing import LayerTrace
 from explorer.ui.api.binary import MessageWriter
-from explorer.ui.services.inference import InputImage, NetworkResult, input_mask
+from explorer.ui.services.inference import NetworkResult, input_mask
+from explorer.ui.services.input_images import InputImage
 
 MAP_SIDE_PX = 56  # of a large feature map among others of its layer; the chosen one comes whole
 FULL_RESOLUTION_LIMIT = 1_500_000  # values of feature maps up to which none is reduced: 1.5 MB

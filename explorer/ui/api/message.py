@@ -12,7 +12,8 @@ from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
 from explorer.ui.api.strip import layer_axis, pack_strip, shown_layer
 from explorer.ui.network_text import source_text
-from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.services.offered_networks import OfferedNetworks
 from explorer.ui.services.sample_sheets import scene_sheets
 

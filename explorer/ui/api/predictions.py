@@ -11,7 +11,8 @@ from explorer.images import REST, to_pixels, visible_part
 from explorer.labels import with_article
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text, dataset_title
-from explorer.ui.services.inference import InputImage, NetworkResult, input_pixels, pixels_for
+from explorer.ui.services.inference import NetworkResult, input_pixels, pixels_for
+from explorer.ui.services.input_images import InputImage
 
 _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
 _LONGEST = 28  # letters of a class name beside its bar

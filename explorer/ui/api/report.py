@@ -30,7 +30,8 @@ from explorer.ui.api.predictions import pack_predictions
 from explorer.ui.api.strip import layer_axis, pack_strip, shown_layer
 from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.services.input_images import InputImage
 
 _SIDE = 224  # pixels of an overlay
 _SMALL = 96  # of the picture

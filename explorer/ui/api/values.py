@@ -13,7 +13,8 @@ from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import INFERENCE_SLOTS, InferenceCache, InputImage, NetworkResult
+from explorer.ui.services.inference import INFERENCE_SLOTS, InferenceCache, NetworkResult
+from explorer.ui.services.input_images import InputImage
 
 
 def values_message(

@@ -16,7 +16,8 @@ from explorer.ui import missing, network_registry, url_query
 from explorer.ui.compare.state import FEWEST, CompareState
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import Evidence, Scope
-from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult, trace_image
+from explorer.ui.services.inference import ChosenNetwork, NetworkResult, trace_image
+from explorer.ui.services.input_images import InputImage
 
 COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 1024 pixels has room for
 

@@ -21,7 +21,7 @@ from explorer.ui.markdown import as_text
 from explorer.ui.network_text import source_text
 from explorer.ui.parts import draw
 from explorer.ui.services import ensemble_store
-from explorer.ui.services.inference import InputImage
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.widgets import long_task
 from explorer.ui.widgets.bound import choice as choose_one
 from explorer.ui.widgets.callback_errors import report_errors, show_error

@@ -18,7 +18,8 @@ from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.services.caches import CACHES
-from explorer.ui.services.inference import InputImage, trace_image
+from explorer.ui.services.inference import trace_image
+from explorer.ui.services.input_images import InputImage
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from explorer.ui.markdown import as_code, as_text
 from explorer.ui.network_text import source_text
 from explorer.ui.parts import draw
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InputImage
+from explorer.ui.services.input_images import InputImage
 
 HEADING = "Where they look"
 GRAD_CAMS = (

@@ -27,7 +27,7 @@ from explorer.ui.explore.methods import (
     supported_parameters,
 )
 from explorer.ui.markdown import as_code, as_sentence, as_text
-from explorer.ui.services.inference import InputImage
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.long_task import long_task, run_sequentially
 

@@ -12,7 +12,7 @@ from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS, with_article
 from explorer.ui.compare.comparison import ComparedNetwork, same_classes
 from explorer.ui.network_text import accuracy_text, source_text
 from explorer.ui.parts import draw
-from explorer.ui.services.inference import InputImage
+from explorer.ui.services.input_images import InputImage
 
 _SIDE = 96  # pixels of the image, and of each network's input, in the report
 

@@ -35,7 +35,7 @@ from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.measurements import Kind, Measurement
 from explorer.ui.compare.state import CompareState
 from explorer.ui.services.caches import CACHES
-from explorer.ui.services.inference import InputImage
+from explorer.ui.services.input_images import InputImage
 
 KINDS: tuple[Kind, ...] = ("said", "cka", "shares")  # of measurements whose numbers are taken away
 

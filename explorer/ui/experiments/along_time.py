@@ -25,7 +25,8 @@ from explorer.ui.markdown import as_text
 from explorer.ui.missing import NO_IMAGE
 from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InputImage, input_pixels
+from explorer.ui.services.inference import input_pixels
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.session import find_image, session
 from explorer.ui.widgets.bound import bound
 from explorer.views import enlarge

@@ -28,7 +28,8 @@ from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.missing import NO_IMAGE
 from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InputImage, pixels_for
+from explorer.ui.services.inference import pixels_for
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.session import find_image, session
 from explorer.ui.widgets.bound import bound, choice
 

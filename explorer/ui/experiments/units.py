@@ -27,7 +27,8 @@ from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.experiments.unit_answer import csv_rows, measured_parts, weight_parts
 from explorer.ui.markdown import as_text
 from explorer.ui.network_text import source_text
-from explorer.ui.services.inference import photo_image, pixels_for
+from explorer.ui.services.inference import pixels_for
+from explorer.ui.services.input_images import photo_image
 from explorer.ui.session import session
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.download import offer_labelled_images

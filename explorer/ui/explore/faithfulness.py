@@ -23,7 +23,8 @@ from explorer.ui.explore.methods import SEED, Values, part, pass_seconds
 from explorer.ui.markdown import as_sentence, as_text, table
 from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.long_task import cached_result, long_task, run_sequentially
 

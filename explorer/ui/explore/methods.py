@@ -24,7 +24,8 @@ from explorer.ui.explore import controls
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, NetworkResult
+from explorer.ui.services.inference import INFERENCE_SLOTS, NetworkResult
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.long_task import long_task, run_sequentially
 

@@ -29,7 +29,8 @@ from explorer.ui.markdown import as_text
 from explorer.ui.network_text import source_text
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, NetworkResult
+from explorer.ui.services.inference import INFERENCE_SLOTS, NetworkResult
+from explorer.ui.services.input_images import InputImage
 from explorer.ui.session import inference_cache
 from explorer.ui.viewer.places import block_maps
 from explorer.ui.widgets.bound import bound

@@ -10,7 +10,8 @@ from explorer.checkpoints import CheckpointError
 from explorer.ui import dataset_access, network_registry
 from explorer.ui.explore import controls
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
-from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult, sample_image
+from explorer.ui.services.inference import ChosenNetwork, NetworkResult
+from explorer.ui.services.input_images import InputImage, sample_image
 from explorer.ui.services.offered_networks import Measurable, OfferedNetworks
 from explorer.ui.session import explore_session, find_image, inference_cache
 

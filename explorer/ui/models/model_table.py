@@ -16,7 +16,8 @@ from explorer.pretrained import TwinAccuracy, accuracy_against_depth
 from explorer.ui import network_registry, user_models
 from explorer.ui.network_registry import checkpoint, read_header, shipped_networks, title, trained_names
 from explorer.ui.network_text import dataset_title
-from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage
+from explorer.ui.services.inference import INFERENCE_SLOTS
+from explorer.ui.services.input_images import InputImage
 from explorer.weights_import import Normalisation, Reading
 
 

@@ -16,7 +16,8 @@ from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import model_table
 from explorer.ui.network_text import UPLOADED_DATA
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import INFERENCE_SLOTS, sample_image
+from explorer.ui.services.inference import INFERENCE_SLOTS
+from explorer.ui.services.input_images import sample_image
 from explorer.ui.session import find_image, session
 from explorer.ui.widgets.class_order import CHANGE, assumed_text, order_classes
 from explorer.ui.widgets.download import offer_labelled_images

@@ -36,7 +36,8 @@ from explorer.ui.compare.state import CompareState, Tab
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.network_text import twins_text
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import ChosenNetwork, InputImage, sample_image
+from explorer.ui.services.inference import ChosenNetwork
+from explorer.ui.services.input_images import InputImage, sample_image
 from explorer.ui.session import find_image
 from explorer.ui.widgets.download import BRING_FOR_ALL, NONE_FOR_ALL, offer_labelled_images
 

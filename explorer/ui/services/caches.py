@@ -55,10 +55,10 @@ CACHES: Mapping[str, Limit] = {
         "networks with their weights", "process", bytes=10**9
     ),
     "ui.network_registry._header": Limit("headers of checkpoints", "process", entries=256),
-    "ui.services.inference.sample_pixels": Limit(
+    "ui.services.input_images.sample_pixels": Limit(
         "drawn shapes with their masks, up to 16 kB each", "process", entries=2000
     ),
-    "ui.services.inference.split_pixels": Limit(
+    "ui.services.input_images.split_pixels": Limit(
         "drawn test images with their masks, up to 16 kB each", "process", entries=2000
     ),
     "ui.services.layer_rows.results": Limit(
@@ -93,7 +93,7 @@ CACHES: Mapping[str, Limit] = {
     ),
     "ui.server._log_once": Limit("refusals that are in the log already", "process", entries=64),
     # Of a session: they go with it.
-    "ui.services.inference.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
+    "ui.services.input_images.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
         "uploaded images, decoded", "session", bytes=200_000_000
     ),
     "ui.session.inference_cache": Limit("the caches of `InferenceCache`, one value", "session"),

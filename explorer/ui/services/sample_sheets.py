@@ -6,7 +6,7 @@ import numpy as np
 
 from explorer import figures
 from explorer.datasets import shapes
-from explorer.ui.services.inference import sample_pixels
+from explorer.ui.services.input_images import sample_pixels
 
 COLUMNS = 5
 SCENES = 1_000_000
