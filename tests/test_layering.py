@@ -108,8 +108,10 @@ WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datase
 WITHOUT_TORCH |= {
     "explorer.downloads",
     "explorer.datasets.archives",
+    "explorer.datasets.label_tables",
     "explorer.datasets.layouts",
     "explorer.datasets.name_encodings",
+    "explorer.datasets.split_names",
     "explorer.datasets.untrusted_files",
     "explorer.datasets.stored",
     "explorer.ui.pages",

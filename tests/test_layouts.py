@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
-from explorer.datasets import Dataset, folders, layouts
+from explorer.datasets import Dataset, folders, label_tables, layouts, split_names, untrusted_files
 from explorer.datasets.folders import load
 from explorer.datasets.untrusted_files import FilePath, Listing, Reader
 from tests.test_folders import levels, packed, png
@@ -206,12 +206,12 @@ def test_a_table_is_looked_up_in_steps_that_grow_like_its_length(cell: str) -> N
 def looked_up(cell: str, paths: Sequence[FilePath], hints: set[str]) -> FilePath | None:
     """The rule, said picture by picture."""
     parts = [part for part in re.split(r"[/\\]", cell.lower()) if part not in ("", ".")]
-    found = [path for path in paths if parts[-1:] in ([path[-1].lower()], [layouts._stem(path).lower()])]
+    found = [path for path in paths if parts[-1:] in ([path[-1].lower()], [untrusted_files.stem(path).lower()])]
     if len(found) > 1 and len(parts) > 1:
         wanted = parts[:-1]
         found = [path for path in found if [part.lower() for part in path[:-1]][-len(wanted) :] == wanted]
     if len(found) > 1:
-        found = [path for path in found if hints & {layouts._split_of(part) for part in path[:-1]}]
+        found = [path for path in found if hints & {split_names.split_of(part) for part in path[:-1]}]
     return found[0] if len(found) == 1 else None
 
 
@@ -228,7 +228,7 @@ def test_a_cell_finds_the_one_picture_that_it_names() -> None:
             for _ in range(random.integers(1, 9))
         ]
         paths = list(dict.fromkeys(paths))
-        index = layouts._Index(paths)
+        index = label_tables.PictureIndex(paths)
         cells = [
             "",
             "/",

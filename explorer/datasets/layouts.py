@@ -1,40 +1,21 @@
-"""Which class and split each picture of a source belongs to: by its folder, by a table, or by its own name.
+"""Which class and split each picture of a source belongs to: by its folder, by a table, or by its own name."""
 
-One file: the three ways share the index of the pictures and the names of splits.
-"""
-
-import csv
-import io
 import re
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from explorer.datasets.name_encodings import ENCODINGS, likeliest
-from explorer.datasets.untrusted_files import MAX_FILES, TOO_LARGE, FilePath, Listing, UnreadableError, quote
+from explorer.datasets.label_tables import LABEL_COLUMNS, ONE_HOT, LabelTable, label_tables
+from explorer.datasets.split_names import SPLITS, split_of
+from explorer.datasets.untrusted_files import FilePath, Listing, quote, stem
 
 FOLDERS = "folders"
-MAX_TABLE = 2**25
-"""Bytes of a table of labels; the longest that is useful has `MAX_FILES` lines."""
 OUTSIDE = "outside of any class folder"
 UNLABELLED = "without a label"
-ONE_HOT = "the columns of the classes"
-
-_MAX_TABLES, _MAX_ROWS, _MAX_COLUMNS, _MAX_COLUMNS_OFFERED, _SAMPLE = 20, 2 * MAX_FILES, 200, 8, 300
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-_AROUND_SPLITS = {"set", "data", "dataset", "split", "image", "images", "imgs", "seg"}
+_MAX_COLUMNS_OFFERED = 8
 _NO_CLASS = {"image", "images", "img", "imgs", "picture", "pictures", "photos", "jpg", "jpeg", "png", "data", "all"}
-_NO_CLASS |= {"unknown", "unlabeled", "unlabelled", *_SPLITS}
-_LABEL_COLUMNS = {"label", "labels", "class", "classes", "class_name", "classname", "category", "target", "species"}
-_LABEL_COLUMNS |= {"breed", "diagnosis", "dx", "y"}
-_SPLIT_COLUMNS = {"split", "set", "subset", "partition"}
-_TABLES = (".csv", ".tsv", ".txt")
+_NO_CLASS |= {"unknown", "unlabeled", "unlabelled", *SPLITS}
 _DIGITS, _SEPARATORS = "0123456789", " ._-"
 
 Members = dict[str, list[tuple[str, FilePath]]]
@@ -84,7 +65,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 def options(listing: Listing, pictures: Sequence[FilePath]) -> dict[str, Layout]:
     """The layouts that a source can be read by: `folders` first, which needs no confirmation; then for a person to
     confirm the columns of its tables, and where there are no class folders what the names of the files begin with."""
-    tables, problems = _tables(listing, pictures)
+    tables, problems = label_tables(listing, pictures)
     by_folders = _by_folders(pictures, tables)
     found = {FOLDERS: by_folders} if len(by_folders.classes) > 1 else {}
     depth, splits = _flat_splits(pictures)
@@ -102,16 +83,6 @@ def options(listing: Listing, pictures: Sequence[FilePath]) -> dict[str, Layout]
     return found or {FOLDERS: by_folders}
 
 
-def _split_of(folder: str) -> str | None:
-    """The split that a folder's name says: `train`, `Valid`, `test_set`, `seg_train`, `test1`."""
-    words = [word for word in re.split(r"[ _-]+", folder.lower()) if word not in _AROUND_SPLITS]
-    return _SPLITS.get(words[0].rstrip("0123456789")) if len(words) == 1 else None
-
-
-def _stem(path: FilePath) -> str:
-    return path[-1].rpartition(".")[0] or path[-1]
-
-
 # --- by folders ------------------------------------------------------------------------------------------------------
 
 
@@ -125,29 +96,29 @@ def _unwrapped(paths: Sequence[FilePath], depth: int, known: Iterable[str] = ())
         depth += 1
 
 
-def _by_folders(pictures: Sequence[FilePath], tables: Sequence["_Table"]) -> Layout:
+def _by_folders(pictures: Sequence[FilePath], tables: Sequence[LabelTable]) -> Layout:
     splits: Members = {"train": [], "validation": [], "test": []}
     outside: dict[FilePath, str] = {}
     notes: list[str] = []
     depth = _unwrapped(pictures, 0)
     folders = {path[depth] for path in pictures if len(path) > depth + 1}
-    found = {path[depth] for path in pictures if len(path) > depth + 2 and _split_of(path[depth])}
-    with_splits = any(_split_of(folder) == "train" for folder in found)
+    found = {path[depth] for path in pictures if len(path) > depth + 2 and split_of(path[depth])}
+    with_splits = any(split_of(folder) == "train" for folder in found)
     if found and not with_splits and found == folders:
         raise ValueError(f"there is a folder {quote((min(found),))} but none named `train`; add it or rename one.")
-    if not with_splits and folders and all(map(_split_of, folders)) and "train" in map(_split_of, folders):
+    if not with_splits and folders and all(map(split_of, folders)) and "train" in map(split_of, folders):
         return Layout(splits, dict.fromkeys(pictures, OUTSIDE))  # splits that hold pictures and no class folders
     groups: dict[str, list[FilePath]] = {}
     for path in pictures:
-        is_member = len(path) > depth + 1 and (not with_splits or _split_of(path[depth]))
+        is_member = len(path) > depth + 1 and (not with_splits or split_of(path[depth]))
         if is_member:
             groups.setdefault(path[depth] if with_splits else "train", []).append(path)
         else:
             outside[path] = OUTSIDE
     known: set[str] = set()
     used: list[FilePath] = []
-    for folder in sorted(groups, key=lambda each: (_split_of(each) != "train", each)):
-        split, paths = _split_of(folder) or "train", groups[folder]
+    for folder in sorted(groups, key=lambda each: (split_of(each) != "train", each)):
+        split, paths = split_of(folder) or "train", groups[folder]
         where = _unwrapped(paths, depth + with_splits, known)
         labelled = [(path[where], path) for path in paths if len(path) > where + 1]
         labels = {label for label, _ in labelled}
@@ -169,8 +140,8 @@ def _by_folders(pictures: Sequence[FilePath], tables: Sequence["_Table"]) -> Lay
 
 
 def _from_table(
-    paths: Sequence[FilePath], tables: Sequence["_Table"], known: set[str]
-) -> tuple[list[tuple[str, FilePath]], "_Table | None"]:
+    paths: Sequence[FilePath], tables: Sequence[LabelTable], known: set[str]
+) -> tuple[list[tuple[str, FilePath]], LabelTable | None]:
     """The labels of a split without class folders, and the table that has them: all are classes of the training
     images."""
     for table in tables:
@@ -188,7 +159,7 @@ def _flat_splits(pictures: Sequence[FilePath]) -> tuple[int, dict[FilePath, str]
     """The split of each picture where the outermost folders are splits, else all of them are for training."""
     depth = _unwrapped(pictures, 0)
     folders = {path[depth] for path in pictures if len(path) > depth + 1}
-    named = {folder: split for folder in folders if (split := _split_of(folder))}
+    named = {folder: split for folder in folders if (split := split_of(folder))}
     if "train" not in named.values():
         named = {}
     return depth, {path: named.get(path[depth] if len(path) > depth else "", "train") for path in pictures}
@@ -211,10 +182,10 @@ def _layout(
     return Layout({split: sorted(each) for split, each in members.items()}, outside, tuple(notes), words, tables)
 
 
-def _by_tables(tables: Sequence["_Table"], depth: int, splits: Mapping[FilePath, str]) -> dict[str, Layout]:
+def _by_tables(tables: Sequence[LabelTable], depth: int, splits: Mapping[FilePath, str]) -> dict[str, Layout]:
     """A layout for each column that labels half of the training pictures, tables with such a column together."""
     merged: dict[str, dict[FilePath, str]] = {}
-    sources: dict[str, list[_Table]] = {}
+    sources: dict[str, list[LabelTable]] = {}
     for table in tables:
         for column, labels in table.labels().items():
             merged.setdefault(column, {}).update(labels)
@@ -232,7 +203,7 @@ def _by_tables(tables: Sequence["_Table"], depth: int, splits: Mapping[FilePath,
             layout = _layout(labels, told, depth, words, used)
             broken = [note for table in sources[column] for note in table.notes()]
             found[f"csv:{column}"] = replace(layout, notes=(*layout.notes, *broken))
-    ordered = sorted(found, key=lambda key: key.removeprefix("csv:").lower() not in _LABEL_COLUMNS)
+    ordered = sorted(found, key=lambda key: key.removeprefix("csv:").lower() not in LABEL_COLUMNS)
     return {key: found[key] for key in ordered[:_MAX_COLUMNS_OFFERED]}
 
 
@@ -268,7 +239,7 @@ _NAME_RULES = {
 def _by_names(pictures: Sequence[FilePath], depth: int, splits: Mapping[FilePath, str]) -> dict[str, Layout]:
     found: dict[str, Layout] = {}
     for key, (words, rule) in _NAME_RULES.items():
-        starts = {path: start for path in pictures if (start := rule(_stem(path)[:200]))}
+        starts = {path: start for path in pictures if (start := rule(stem(path)[:200]))}
         labels = {path: start.strip(_SEPARATORS) for path, start in starts.items()}
         labels = {path: label for path, label in labels.items() if label and not label.isdecimal()}
         training = [labels.get(path) for path in pictures if splits[path] == "train"]
@@ -281,197 +252,3 @@ def _by_names(pictures: Sequence[FilePath], depth: int, splits: Mapping[FilePath
         ):
             found[key] = _layout(labels, splits, depth, f"the name of each file {words}")
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """A table of file names: a title for each column, which one has the names, the row of each picture in it, and the
-    line from which it cannot be read, 0 for none."""
-
-    path: FilePath
-    titles: list[str]
-    names: int
-    rows: dict[FilePath, list[str]]
-    broken: int
-
-    def notes(self) -> list[str]:
-        return [f"The table {quote(self.path)} cannot be read from line {self.broken:,} on."] if self.broken else []
-
-    def labels(self, every: bool = False) -> dict[str, dict[FilePath, str]]:
-        """The labels of the pictures by each column that can hold labels, or by every one, those called so first."""
-        columns = {}
-        for column, title in enumerate(self.titles):
-            values = {path: " ".join(cell.split()) for path, row in self.rows.items() if (cell := row[column].strip())}
-            if column != self.names and (every or len({*values.values()}) <= max(1, len(values) // 2)):
-                columns[title] = values
-        called = {title: columns[title] for title in columns if title.lower() in _LABEL_COLUMNS}
-        return called | self._one_hot() | columns
-
-    def _one_hot(self) -> dict[str, dict[FilePath, str]]:
-        """The titles of the columns in which the rows have their only 1, where the others of these columns are 0."""
-        ones = {"1", "1.0"}
-        cells = [
-            place
-            for place in range(len(self.titles))
-            if place != self.names and all(row[place].strip() in {*ones, "0", "0.0"} for row in self.rows.values())
-        ]
-        hot = {path: [place for place in cells if row[place].strip() in ones] for path, row in self.rows.items()}
-        if len(cells) < 2 or any(len(each) != 1 for each in hot.values()):
-            return {}
-        return {ONE_HOT: {path: self.titles[place] for path, (place,) in hot.items()}}
-
-    def splits(self) -> dict[FilePath, str]:
-        """The split of each picture, where a column tells it."""
-        for column, title in enumerate(self.titles):
-            told = {path: split for path, row in self.rows.items() if (split := _split_of(row[column].strip()))}
-            if title.lower() in _SPLIT_COLUMNS and len(told) == len(self.rows):
-                return told
-        return {}
-
-
-def _tables(listing: Listing, pictures: Sequence[FilePath]) -> tuple[list[_Table], list[str]]:
-    """The tables that name pictures, and a sentence on each that cannot be read whole. Files are read in the order of
-    the source; where there are many, those nearest to its root."""
-    paths = [path for path in listing.files if path[-1].lower().endswith(_TABLES)]
-    index = _Index(pictures if paths else ())
-    nearest = sorted(paths, key=lambda path: (path[-1].lower().endswith(".txt"), len(path), path))[:_MAX_TABLES]
-    found, problems = [], []
-    for path in paths:
-        if path not in nearest:
-            continue
-        try:
-            rows, broken = _rows(listing.files[path](MAX_TABLE))
-        except UnreadableError as error:
-            rows, broken = [] if error.reason != TOO_LARGE else None, 0
-        if rows is None:
-            problems.append(
-                f"the table {quote(path)} is longer than {_MAX_ROWS:,} lines or {MAX_TABLE // 2**20} MB; leave in it "
-                "the lines of these images."
-            )
-        elif rows and (table := _table(path, rows, broken, index)):
-            found.append(table)
-            if broken:
-                problems.append(
-                    f"the table {quote(path)} cannot be read from line {broken:,} on; mend its quotes there."
-                )
-    return sorted(found, key=lambda table: (len(table.path), table.path)), problems
-
-
-class _Index:
-    """The pictures in the order of their paths from the end, without case, each with and without its ending: those that
-    a cell of a table can mean lie side by side, and are found in a time that hardly grows with their number."""
-
-    def __init__(self, pictures: Sequence[FilePath]) -> None:
-        entries = sorted(
-            ((name, *(part.lower() for part in path[-2::-1])), path)
-            for path in pictures
-            for name in {path[-1].lower(), _stem(path).lower()}
-        )
-        self._keys, self._paths = [key for key, _ in entries], [path for _, path in entries]
-        splits = {folder: _split_of(folder) for folder in {part for path in pictures for part in path[:-1]}}
-        self._of_split: dict[str | None, list[int]] = {}
-        """The places of the pictures inside a folder of each split, in order."""
-        for place, path in enumerate(self._paths):
-            for split in {splits[folder] for folder in path[:-1]}:
-                self._of_split.setdefault(split, []).append(place)
-
-    def find(self, cell: str, hints: set[str]) -> FilePath | None:
-        """The one picture that a cell names, with or without folders and ending; of several the only one inside a
-        folder of a split in `hints`. The cell is only looked up."""
-        parts = [part for part in re.split(r"[/\\]", cell.strip().lower()) if part not in ("", ".")][::-1]
-        first, end = self._range(parts[:1]) if parts else (0, 0)
-        if end - first > 1 and len(parts) > 1:
-            first, end = self._range(parts)
-        if end - first > 1:  # `train.csv` is about the folder `train`
-            inside = set()
-            for places in (self._of_split.get(hint, []) for hint in hints):
-                start = bisect_left(places, first)
-                inside |= {place for place in places[start : start + 2] if place < end}  # two are several
-            return self._paths[inside.pop()] if len(inside) == 1 else None
-        return self._paths[first] if end > first else None
-
-    def _range(self, parts: Sequence[str]) -> tuple[int, int]:
-        """The places of the pictures whose path ends with the parts, which are from the end."""
-        following = (*parts[:-1], parts[-1] + "\0")  # the least text behind the last part
-        return bisect_left(self._keys, tuple(parts)), bisect_left(self._keys, following)
-
-
-def _table(path: FilePath, rows: list[list[str]], broken: int, index: _Index) -> _Table | None:
-    """The table of these rows; None where no column has names of pictures in half of some rows."""
-    hints = {split for part in (*path[:-1], _stem(path)) if (split := _split_in(part))}
-    sample = rows[:: max(1, len(rows) // _SAMPLE)]
-    hits = [sum(index.find(row[column], hints) is not None for row in sample) for column in range(len(rows[0]))]
-    names = hits.index(max(hits))
-    if 2 * hits[names] < len(sample) - 1:
-        return None
-    matched: dict[FilePath, list[str]] = {}
-    for row in rows:
-        if (picture := index.find(row[names], hints)) is not None:
-            matched.setdefault(picture, row)
-    if not matched:
-        return None
-    header = [] if any(row is rows[0] for row in matched.values()) else [cell.strip() for cell in rows[0]]
-    titles = [
-        title if title and header.count(title) == 1 else f"column {number}"
-        for number, title in enumerate(header or [""] * len(rows[0]), start=1)
-    ]
-    return _Table(path, titles, names, matched, broken)
-
-
-def _split_in(name: str) -> str | None:
-    """The split that one of the words of a table's name says: `train_labels`, `val_annotations`."""
-    return next((split for word in re.split(r"[\W_]+", name.lower()) if (split := _SPLITS.get(word))), None)
-
-
-def _rows(content: bytes) -> tuple[list[list[str]] | None, int]:
-    """The rows of a table with as many cells as most of its first rows; none for another text, None for more than
-    `_MAX_ROWS`. And the line from which it cannot be read, 0 for none."""
-    text = _text(content)
-    first = text[: 2**16].splitlines()[:_SAMPLE]
-    best: tuple[int, int, int, str] = (0, 0, 0, "")
-    for delimiter in ",;\t|":
-        rows, broken = _parsed(first, delimiter)
-        lengths = Counter(map(len, rows))
-        width, count = max(lengths.items(), key=lambda pair: (pair[0] > 1, pair[1]), default=(1, 0))
-        if 1 < width <= _MAX_COLUMNS:
-            best = max(best, (count, broken - 1 if broken else len(first), width, delimiter), key=lambda each: each[0])
-    count, lines, width, delimiter = best
-    if 2 * count < lines or not count:
-        return [], 0
-    rows, broken = _parsed(io.StringIO(text, newline=""), delimiter)
-    return ([row for row in rows if len(row) == width] if len(rows) <= _MAX_ROWS else None), broken
-
-
-def _parsed(lines: Iterable[str], delimiter: str) -> tuple[list[list[str]], int]:
-    """The rows by RFC 4180, at most one more than `_MAX_ROWS`, and the line of the first that cannot be read, 0 for
-    none: also of one whose stray quote takes in lines behind it."""
-    taken: list[str] = []
-    rows: list[list[str]] = []
-    line = 1
-
-    def noted() -> Iterator[str]:
-        for each in lines:
-            taken.append(each)
-            yield each
-
-    try:
-        for row in islice(csv.reader(noted(), delimiter=delimiter, skipinitialspace=True), _MAX_ROWS + 1):
-            if len(taken) > 1:
-                list(csv.reader(taken, delimiter=delimiter, skipinitialspace=True, strict=True))
-            rows.append(row)
-            line += len(taken)
-            taken.clear()
-    except csv.Error:
-        return rows, line
-    return rows, 0
-
-
-def _text(content: bytes) -> str:
-    """A table as text: by its byte order mark, as UTF-8, or in the likeliest encoding."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        possible = likeliest(content[: 2**16].split(b"\n")[:-1])
-        return content.decode(ENCODINGS[possible[0]] if possible else "latin-1", "replace")

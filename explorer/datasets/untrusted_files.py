@@ -60,6 +60,11 @@ def quote(*paths: FilePath) -> str:
     return texts + (", …" if len(paths) > 3 else "")
 
 
+def stem(path: FilePath) -> str:
+    """The name of the file without its ending."""
+    return path[-1].rpartition(".")[0] or path[-1]
+
+
 def is_hidden(path: FilePath) -> bool:
     return any(part.startswith(".") or part.lower() in _JUNK for part in path)
 
