@@ -10,15 +10,7 @@ from torch import Tensor, nn
 
 from explorer import weights_import
 from explorer.architectures import GraphSpec
-from explorer.architectures.network import (
-    Block,
-    BothSigns,
-    BranchGain,
-    Crop,
-    IdentityShortcut,
-    ShortcutGain,
-    Sum,
-)
+from explorer.architectures.modules import Block, BothSigns, BranchGain, Crop, IdentityShortcut, ShortcutGain, Sum
 from explorer.checkpoints import HEADER, Checkpoint
 
 OPSET = 20  # the first with Gelu

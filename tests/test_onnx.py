@@ -32,7 +32,7 @@ from benchmarks.onnx_files import exported, network_of
 from explorer import attribution, checkpoints, onnx_export
 from explorer.architectures import ArchitectureSpec, GraphSpec, Network, Stage, Stem, build, describe
 from explorer.architectures.interventions import parse_all
-from explorer.architectures.network import Block
+from explorer.architectures.modules import Block
 from explorer.attribution import grad_cam
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.experiments import residual_blocks, similarity

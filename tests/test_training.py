@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.architectures.network import call
+from explorer.architectures.modules import call
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.presets import cifar
 from explorer.training import (

@@ -28,7 +28,7 @@ from explorer.architectures import (
     describe,
 )
 from explorer.architectures.folding import fold, folded_spec, folds
-from explorer.architectures.network import StochasticDepth
+from explorer.architectures.modules import StochasticDepth
 from explorer.architectures.words import variant_words
 from explorer.checkpoints import Checkpoint
 from explorer.cli.main import main

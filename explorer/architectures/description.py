@@ -11,16 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from explorer.architectures.graph import GraphSpec, check_outputs
-from explorer.architectures.network import (
-    ACTIVATION_CLASSES,
-    BranchGain,
-    Crop,
-    IdentityShortcut,
-    Network,
-    Recorder,
-    ShortcutGain,
-    Sum,
-)
+from explorer.architectures.modules import ACTIVATION_CLASSES, BranchGain, Crop, IdentityShortcut, ShortcutGain, Sum
+from explorer.architectures.network import Network, Recorder
 from explorer.architectures.operators import ELEMENTWISE, Convolution, Operation
 from explorer.architectures.spec import ArchitectureSpec
 

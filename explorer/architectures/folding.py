@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from explorer.architectures.graph import GraphSpec
-from explorer.architectures.network import Block, IdentityShortcut, Network, ProjectionShortcut, norm_factors
+from explorer.architectures.modules import Block, IdentityShortcut, ProjectionShortcut, norm_factors
+from explorer.architectures.network import Network
 from explorer.architectures.spec import CONVOLUTIONS_IN_BLOCK, ArchitectureSpec
 
 

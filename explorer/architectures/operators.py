@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.architectures.network import BothSigns, Sum
+from explorer.architectures.modules import BothSigns, Sum
 
 Attributes = Mapping[str, Any]
 OWN = ":"  # in front of the name of an operation's own weight, among its inputs

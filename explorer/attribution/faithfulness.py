@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from explorer.architectures import Network, build
-from explorer.architectures.network import BranchGain
+from explorer.architectures.modules import BranchGain
 from explorer.attribution.explanation import Share, baseline, pictures_at_once, probabilities
 from explorer.tracing import check_pass, read_only
 from explorer.views import enlarge

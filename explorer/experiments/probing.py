@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network, Recorder, describe
-from explorer.architectures.network import ACTIVATION_CLASSES
+from explorer.architectures.modules import ACTIVATION_CLASSES
 from explorer.architectures.operators import ACTIVATIONS, Operation
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split

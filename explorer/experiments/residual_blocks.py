@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from explorer.architectures import Intervened, Intervention, Network, describe
 from explorer.architectures.changed_description import describe_changed
-from explorer.architectures.network import Block, Sum
+from explorer.architectures.modules import Block, Sum
 from explorer.tracing import check_pass, read_only
 
 ShortcutKind = Literal["identity", "padded", "projection"]

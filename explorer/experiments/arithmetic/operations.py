@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from explorer.architectures.network import (
+from explorer.architectures.modules import (
     ACTIVATION_CLASSES,
     BothSigns,
     BranchGain,

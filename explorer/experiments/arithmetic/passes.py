@@ -11,7 +11,7 @@ from explorer.architectures import Description, Intervened, Intervention, Networ
 from explorer.architectures.changed_description import ChangedDescription, describe_changed
 from explorer.architectures.description import Rectangle
 from explorer.architectures.graph import GraphSpec
-from explorer.architectures.network import Sum
+from explorer.architectures.modules import Sum
 from explorer.experiments.arithmetic.operations import explain, is_pointwise, probability
 from explorer.experiments.arithmetic.step import Call, Step
 from explorer.tracing import check_pass, read_only

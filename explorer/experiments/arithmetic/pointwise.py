@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.architectures.network import BothSigns, BranchGain, IdentityShortcut, ShortcutGain, Sum
+from explorer.architectures.modules import BothSigns, BranchGain, IdentityShortcut, ShortcutGain, Sum
 from explorer.architectures.operators import OWN, Operation
 from explorer.experiments.arithmetic.step import Call, Place, Term, arguments, broadcast
 

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network
-from explorer.architectures.network import Block, IdentityShortcut, ProjectionShortcut
+from explorer.architectures.modules import Block, IdentityShortcut, ProjectionShortcut
 from explorer.experiments.gradient_geometry.passes import FixedNorms, InitialNetwork, initial_network
 from explorer.experiments.stored_gradients import LabelledBatch
 from explorer.tracing import read_only

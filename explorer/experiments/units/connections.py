@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from explorer.architectures import Network, describe
 from explorer.architectures.description import Description, Origin
-from explorer.architectures.network import (
+from explorer.architectures.modules import (
     ACTIVATION_CLASSES,
     BranchGain,
     Crop,
