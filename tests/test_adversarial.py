@@ -18,11 +18,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.cli import inputs
 from explorer.datasets import Split
 from explorer.experiments.adversarial import (
-    LARGEST,
-    Attack,
     attack_by_steps,
-    epsilon_of,
-    epsilon_text,
     perturb,
     perturb_by_steps,
     picture_sentences,
@@ -30,6 +26,7 @@ from explorer.experiments.adversarial import (
     step,
     uphill,
 )
+from explorer.experiments.attacks import LARGEST, Attack, epsilon_of, epsilon_text
 from explorer.experiments.changed_pictures import probabilities_of
 from explorer.experiments.robust_accuracy import RobustAccuracy, robust_accuracy, robust_sentences
 from explorer.images import Dials, change, normalise, to_input

@@ -19,7 +19,8 @@ from explorer import checkpoints
 from explorer.architectures import Intervened, describe
 from explorer.architectures.interventions import parse_all
 from explorer.checkpoints import Checkpoint
-from explorer.experiments.adversarial import AimedAttack, Attack, aim
+from explorer.experiments.adversarial import aim
+from explorer.experiments.attacks import AimedAttack, Attack
 from explorer.images import Dials, change, normalise
 from explorer.presets import PRESETS
 from explorer.tracing import Trace, trace

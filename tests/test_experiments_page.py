@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import checkpoints, figures
 from explorer.experiments import lesions
-from explorer.experiments.adversarial import Attack
+from explorer.experiments.attacks import Attack
 from explorer.experiments.changed_pictures import dial_curve, shift_map
 from explorer.images import Dials
 from explorer.ui import navigation, network_registry

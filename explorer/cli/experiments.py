@@ -11,7 +11,7 @@ from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import heading, notes_block, percent, table
 from explorer.cli.progress import followed
 from explorer.experiments import changed_pictures, robust_accuracy
-from explorer.experiments.adversarial import LARGEST, STEP, STEPS, Attack, epsilon_of, epsilon_text
+from explorer.experiments.attacks import LARGEST, STEP, STEPS, Attack, epsilon_of, epsilon_text
 from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
 from explorer.labels import ATTACKS
 from explorer.training import choose_device

@@ -12,16 +12,8 @@ from explorer.architectures import ArchitectureSpec, describe
 from explorer.attribution.explanation import pictures_at_once
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
-from explorer.experiments.adversarial import (
-    STEPS,
-    Attack,
-    check_attackable,
-    epsilon_text,
-    shares_of,
-    start,
-    step,
-    uphill,
-)
+from explorer.experiments.adversarial import check_attackable, shares_of, start, step, uphill
+from explorer.experiments.attacks import STEPS, Attack, epsilon_text
 from explorer.experiments.changed_pictures import probabilities_of, seen_by
 from explorer.experiments.measurement import MOST_NETWORKS
 from explorer.experiments.throughput import on_all_cores

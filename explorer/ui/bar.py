@@ -13,7 +13,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from explorer.datasets import shapes
-from explorer.experiments.adversarial import AimedAttack
+from explorer.experiments.attacks import AimedAttack
 from explorer.images import MAX_BYTES, PHOTOS
 from explorer.ui import client, network_registry, url_query
 from explorer.ui.markdown import without_bidi

@@ -28,8 +28,8 @@ from explorer import figures
 from explorer.architectures.interventions import as_text
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
-from explorer.experiments.adversarial import AimedAttack
 from explorer.experiments.agreement import predict
+from explorer.experiments.attacks import AimedAttack
 from explorer.images import MAX_BYTES, Dials, ImageError, decode
 from explorer.ui import report
 from explorer.ui.api import report as chapters_of

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.architectures.interventions import SEPARATOR
-from explorer.experiments.adversarial import AimedAttack
+from explorer.experiments.attacks import AimedAttack
 from explorer.figures import DASHES, Series
 from explorer.images import Dials
 from explorer.labels import DIALS, listed

@@ -11,12 +11,8 @@ from explorer import figures
 from explorer.architectures import describe
 from explorer.architectures.description import relative_depths
 from explorer.experiments import changed_pictures
-from explorer.experiments.adversarial import (
-    AimedAttack,
-    AttackedPicture,
-    attack_by_steps,
-    picture_sentences,
-)
+from explorer.experiments.adversarial import AttackedPicture, attack_by_steps, picture_sentences
+from explorer.experiments.attacks import AimedAttack
 from explorer.experiments.changed_pictures import CURVES, DialCurve, ShiftMap
 from explorer.figures import Chart, Gallery, Part, Table, Thumbnail
 from explorer.images import REST, Dials

@@ -10,7 +10,7 @@ from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
-from explorer.experiments.adversarial import AimedAttack
+from explorer.experiments.attacks import AimedAttack
 from explorer.images import PAPERS, PHOTOS, Dials, Frame, Paper
 from explorer.ui.services.url_codec import UrlState, parse_int
 

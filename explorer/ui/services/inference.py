@@ -13,8 +13,9 @@ from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.errors import is_user_error, user_message
-from explorer.experiments.adversarial import Aimed, AimedAttack, Attack, aim
+from explorer.experiments.adversarial import Aimed, aim
 from explorer.experiments.arithmetic import LayerPass, layer_pass
+from explorer.experiments.attacks import AimedAttack, Attack
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
 from explorer.images import PLAIN, change, move_mask, normalise, resize, seen_pixels
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Score, Trace, trace

@@ -10,7 +10,7 @@ import numpy as np
 from explorer import figures
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
-from explorer.experiments.adversarial import Attack
+from explorer.experiments.attacks import Attack
 from explorer.images import PHOTOS, REST, DecodedImage, Dials, Frame, Paper, Rendering, decode
 from explorer.images.photos import decoded as decoded_photo
 from explorer.ui.services.caches import CACHES, Limit, LruCache
