@@ -13,10 +13,11 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from explorer.architectures.fields import check_number, fields_of
 from explorer.architectures.modules import Block, Run, call
 from explorer.architectures.network import Network
 from explorer.architectures.operators import ACTIVATIONS, FUNCTIONS, OWN, kind_of, operation
-from explorer.architectures.spec import MAXIMUM, ArchitectureSpec, check_number, fields_of
+from explorer.architectures.spec import MAXIMUM, ArchitectureSpec
 from explorer.labels import ACTIVATIONS as ACTIVATION_TITLES
 
 INPUT = ""  # among the inputs of a node: the picture

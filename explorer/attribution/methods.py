@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from explorer.architectures import ArchitectureSpec, describe
+from explorer.architectures.fields import check_number
 from explorer.architectures.graph import GraphNode, GraphSpec
 from explorer.architectures.operators import has_even_margins
-from explorer.architectures.spec import check_number
 from explorer.tracing import STRIP_KINDS
 
 Value = int | float | str

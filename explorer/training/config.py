@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any, Literal, Self
 
-from explorer.architectures.spec import check_fields, fields_of
+from explorer.architectures.fields import check_fields, fields_of
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "step", "cosine", "one_cycle"]

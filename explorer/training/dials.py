@@ -6,7 +6,7 @@ from itertools import groupby
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any, Literal, Self, get_args
 
-from explorer.architectures.spec import check_fields, check_number, fields_of
+from explorer.architectures.fields import check_fields, check_number, fields_of
 from explorer.labels import dial_text, listed
 from explorer.training.config import LIMITS, TrainingConfig
 

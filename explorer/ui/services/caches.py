@@ -37,7 +37,7 @@ CACHES: Mapping[str, Limit] = {
     "architectures.changed_description.describe_changed": Limit(
         "descriptions of changed networks", "process", entries=32
     ),
-    "architectures.spec._fields": Limit("fields of the parts of a spec, some words each", "process"),
+    "architectures.fields._fields": Limit("fields of the parts of a spec, some words each", "process"),
     "architectures.operators.resampling": Limit("matrices that resize an axis", "process", entries=32),
     "architectures.interventions.called_layers": Limit("the shapes around layers and blocks", "process", entries=128),
     "figures.agreement._confusion_chart": Limit("confusion matrices, drawn", "process", entries=32),
