@@ -15,7 +15,8 @@ from streamlit.testing.v1 import AppTest
 from driving.messages import UnpackedMessage, component, explain_request, unpack
 from explorer import checkpoints
 from explorer.ui import bar
-from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain, handle_explain, store_picture
+from explorer.ui.api.explain import explain, handle_explain, store_picture
+from explorer.ui.api.explore_session import SESSIONS, ExploreSession, RequestError
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.services.inference import InferenceCache
 from explorer.ui.services.input_images import UploadStore

@@ -24,8 +24,9 @@ from explorer.experiments.attacks import AimedAttack, Attack
 from explorer.images import Dials, change, normalise
 from explorer.presets import PRESETS
 from explorer.tracing import Trace, trace
-from explorer.ui.api import explain as api
-from explorer.ui.api.explain import ExploreSession, RequestError, arrays, explain, view_report
+from explorer.ui.api import explore_session
+from explorer.ui.api.explain import arrays, explain, view_report
+from explorer.ui.api.explore_session import ExploreSession, RequestError
 from explorer.ui.services import inference
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.input_images import own_image, sample_pixels
@@ -210,7 +211,7 @@ def test_each_step_has_a_slot_of_its_own_and_a_newer_view_ends_the_attack(monkey
             with pytest.raises(RequestError, match="newer"):
                 run(*rest, meanwhile)
 
-    monkeypatch.setattr(api, "_AHEAD", Now())
+    monkeypatch.setattr(explore_session, "_AHEAD", Now())
     own.run_ahead(state, subject, NAMES)
     assert len(steps) == 2
     monkeypatch.undo()

@@ -13,7 +13,8 @@ from explorer.architectures.interventions import parse_all
 from explorer.images import to_input
 from explorer.tracing import trace
 from explorer.ui.api.changes import effect
-from explorer.ui.api.explain import RequestError, arrays, explain, view_report
+from explorer.ui.api.explain import arrays, explain, view_report
+from explorer.ui.api.explore_session import RequestError
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.input_images import sample_image, sample_pixels
 from tests.test_explain import NAMES, VIEW, looked, session

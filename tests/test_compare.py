@@ -22,7 +22,7 @@ from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
 from explorer.ui import user_models
-from explorer.ui.api.explain import RequestError
+from explorer.ui.api.explore_session import RequestError
 from explorer.ui.compare import aligned_strip, maps, spec_diff
 from explorer.ui.compare.comparison import ComparedNetwork, column_tops, side_by_side, strip_depths
 from explorer.ui.compare.state import CompareState

@@ -26,15 +26,13 @@ from explorer.ui.api.explain import (
     ARRAYS_ROUTE,
     MAX_LINE_BYTES,
     ROUTE,
-    SESSIONS,
     TOKEN_HEADER,
-    ExploreSession,
-    RequestError,
     arrays,
     explain,
     handle_arrays,
     handle_explain,
 )
+from explorer.ui.api.explore_session import SESSIONS, ExploreSession, RequestError
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.services import input_images
 from explorer.ui.services.explore_state import AppState

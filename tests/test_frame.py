@@ -11,7 +11,8 @@ from explorer import checkpoints, figures
 from explorer.images import to_input, to_pixels
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui.api import explain as api
-from explorer.ui.api.explain import RequestError, classify, explain, handle_classify, view_report
+from explorer.ui.api.explain import classify, explain, handle_classify, view_report
+from explorer.ui.api.explore_session import RequestError
 from explorer.ui.services.input_images import sample_pixels
 from tests.messages import refusal, reply, session_of
 

@@ -28,7 +28,8 @@ from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
-from explorer.ui.api.explain import ExploreSession, explain
+from explorer.ui.api.explain import explain
+from explorer.ui.api.explore_session import ExploreSession
 from explorer.ui.services.inference import InferenceCache
 from explorer.ui.services.input_images import UploadStore
 from explorer.ui.services.offered_networks import OfferedNetworks

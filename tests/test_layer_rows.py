@@ -20,7 +20,7 @@ from explorer.labels import STRIP_ROWS
 from explorer.machine import cores
 from explorer.onnx_export import to_onnx
 from explorer.ui.api import rows
-from explorer.ui.api.explain import ExploreSession, RequestError
+from explorer.ui.api.explore_session import ExploreSession, RequestError
 from explorer.ui.api.row_drawings import ROWS
 from explorer.ui.api.rows import handle_rows, layer_rows
 from explorer.ui.services import layer_rows as service

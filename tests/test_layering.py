@@ -535,7 +535,7 @@ def test_a_wrong_import_is_found(module, source):
         ("explorer.ui.compare.maps", "from . import controls\nfrom .. import network_registry, session"),
         ("explorer.ui.compare.methods", "from explorer.ui.explore.methods import SIDE"),
         ("explorer.ui.server", "from explorer.ui.api import explain"),
-        ("explorer.ui.explore.view", "from ..api.explain import SESSIONS"),
+        ("explorer.ui.explore.view", "from ..api.explore_session import SESSIONS"),
         ("explorer.ui.pages.explore", "from explorer.ui.viewer.places import overview"),
         ("explorer.ui.api.message", "from explorer.ui.services.inference import NetworkResult"),
         ("explorer.ui.services.inference", "from explorer.ui.services.caches import CACHES"),

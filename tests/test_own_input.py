@@ -12,7 +12,8 @@ from explorer import checkpoints
 from explorer.attribution import profile, share_on_object
 from explorer.images import Dials, Frame, change, move_mask, resize, to_input
 from explorer.tracing import STRIP_KINDS, trace
-from explorer.ui.api.explain import ExploreSession, explain
+from explorer.ui.api.explain import explain
+from explorer.ui.api.explore_session import ExploreSession
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import input_mask, input_pixels
 from explorer.ui.services.input_images import sample_image, sample_pixels

@@ -14,7 +14,8 @@ from explorer import recordings, runs
 from explorer.figures import GradientMap, Series, SizeLine, gradient_map_chart, size_chart
 from explorer.runs import Request, Run
 from explorer.ui import navigation
-from explorer.ui.api.explain import RequestError, handle_report, view_report
+from explorer.ui.api.explain import handle_report, view_report
+from explorer.ui.api.explore_session import RequestError
 from tests.messages import refusal, reply, session_of
 from tests.test_report import HOSTILE, Markup
 

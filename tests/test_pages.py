@@ -22,7 +22,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig
-from explorer.ui.api.explain import RequestError
+from explorer.ui.api.explore_session import RequestError
 from explorer.ui.explore.tabs import TABS
 from explorer.ui.session import SessionData
 from tests.messages import bar_data, choose, chosen, explained, give_file, labels, message, told, view, written

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.experiments.gradient_flow import GradientFlow
-from explorer.ui.api.explain import SESSIONS, ExploreSession
+from explorer.ui.api.explore_session import SESSIONS, ExploreSession
 from explorer.ui.build_state import BuildState
 from explorer.ui.services import input_images
 from explorer.ui.services.caches import CACHES, LruCache

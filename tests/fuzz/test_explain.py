@@ -19,16 +19,8 @@ from driving.messages import unpack
 from explorer import figures
 from explorer.datasets import shapes
 from explorer.ui.api import explain as api
-from explorer.ui.api.explain import (
-    MAX_LINE_BYTES,
-    VIEW_FIELDS,
-    ExploreSession,
-    RequestError,
-    arrays,
-    explain,
-    handle_arrays,
-    handle_explain,
-)
+from explorer.ui.api.explain import MAX_LINE_BYTES, VIEW_FIELDS, arrays, explain, handle_arrays, handle_explain
+from explorer.ui.api.explore_session import ExploreSession, RequestError
 from explorer.ui.services.explore_state import AppState
 from tests import messages
 from tests.fuzz.laws import check_sentence, examples

@@ -14,7 +14,7 @@ from explorer import checkpoints
 from explorer.checkpoints import HEADER, CheckpointError
 from explorer.runs import Request
 from explorer.training import EpochResult, Evaluation, GradientSizes, TrainingConfig, TrainingRecord
-from explorer.ui.api.explain import RequestError
+from explorer.ui.api.explore_session import RequestError
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed, damaged, words
 from tests.fuzz.test_checkpoints import SPEC, own_file, own_files, put_together, split_up

@@ -19,7 +19,8 @@ from explorer.errors import user_message
 from explorer.experiments import probing
 from explorer.labels import STRIP_ROWS, duration
 from explorer.ui.api.binary import json_bytes
-from explorer.ui.api.explain import ExploreSession, RequestError, respond, user_errors, view_of
+from explorer.ui.api.explain import respond, user_errors, view_of
+from explorer.ui.api.explore_session import ExploreSession, RequestError
 from explorer.ui.api.row_drawings import ROWS, Drawing, Line, Row, percent
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork

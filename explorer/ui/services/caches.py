@@ -118,7 +118,7 @@ CACHES: Mapping[str, Limit] = {
         "inputs of the layers whose arithmetic is shown", "session", entries=4
     ),
     "ui.session.explore_session": Limit("the cache of messages, one value", "session"),
-    "ui.api.explain.ExploreSession": Limit("messages for the browser", "session", entries=3),
+    "ui.api.explore_session.ExploreSession": Limit("messages for the browser", "session", entries=3),
     "ui.explore.residual_blocks._balances": Limit(
         "branch and shortcut of each block of a network", "session", entries=8
     ),
