@@ -23,7 +23,7 @@ from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describ
 from explorer.architectures.interventions import parse_all
 from explorer.attribution import grad_cam, profile, top_classes
 from explorer.checkpoints import Checkpoint
-from explorer.cli import app, inputs
+from explorer.cli import app, inputs, new_networks
 from explorer.cli.main import COMMANDS, main, parser
 from explorer.datasets import GREY, folders, shapes
 from explorer.experiments.loss_surface.cost import check_path
@@ -368,9 +368,9 @@ def test_options_become_the_training_config():
         device="cpu",
         compile=True,
     )
-    assert inputs.config(typed_config) == expected
+    assert new_networks.config(typed_config) == expected
     assert all(getattr(expected, field.name) != field.default for field in fields(expected) if field.name != "epochs")
-    assert inputs.config(parser().parse_args(["train", "lenet"])) == TrainingConfig(seconds=60)
+    assert new_networks.config(parser().parse_args(["train", "lenet"])) == TrainingConfig(seconds=60)
 
 
 # classify and explain

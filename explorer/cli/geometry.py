@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from explorer.architectures import ArchitectureSpec
-from explorer.cli import CommandResult, inputs
+from explorer.cli import CommandResult, inputs, new_networks
 from explorer.cli.formatting import table
 from explorer.cli.progress import Progress
 from explorer.datasets import shapes
@@ -90,7 +90,7 @@ def measure_geometry(arguments: argparse.Namespace) -> CommandResult:
 
 def _specs(arguments: argparse.Namespace) -> tuple[ArchitectureSpec, ...]:
     """Those that were typed and their twins, each once, of the chosen size."""
-    given = [inputs.spec_of(text)[1] for text in arguments.specs]
+    given = [new_networks.spec_of(text)[1] for text in arguments.specs]
     if arguments.size:
         sides = (arguments.size, arguments.size)
         given = [replace(spec, input_shape=(spec.input_shape[0], *sides)) for spec in given]

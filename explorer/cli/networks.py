@@ -7,14 +7,14 @@ from typing import Any
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, describe
-from explorer.cli import CommandResult, inputs
+from explorer.cli import CommandResult, inputs, new_networks
 from explorer.cli.formatting import describe_classes, table
 from explorer.presets import PRESETS
 from explorer.training.dials import describe_changes, recorded_changes
 
 
 def describe_arguments(parser: argparse.ArgumentParser) -> None:
-    inputs.add_network(parser, "a preset, a pretrained network, or a file that `train` saved")
+    new_networks.add_network(parser, "a preset, a pretrained network, or a file that `train` saved")
     parser.add_argument("--twin", action="store_true", help="describe its twin: without its shortcuts, or with some")
     parser.add_argument("--list", action="store_true", help="list the presets instead")
 
@@ -26,12 +26,12 @@ def describe_network(arguments: argparse.Namespace) -> CommandResult:
     name = arguments.name
     facts: dict[str, Any] = {}
     if name is None or arguments.spec is not None or name in PRESETS:
-        name, spec = inputs.named_spec(arguments)
+        name, spec = new_networks.named_spec(arguments)
         if arguments.spec is None:
             facts = {key: getattr(PRESETS[name], key) for key in ("title", "note", "training")}
-        if inputs.network_changes(arguments):
+        if new_networks.network_changes(arguments):
             facts = {}  # those are of the preset as it is
-    elif inputs.network_changes(arguments):
+    elif new_networks.network_changes(arguments):
         raise ValueError(f"{name!r} is no preset, and only a preset or a `--spec` can be changed by options.")
     elif name in checkpoints.pinned() or Path(name).exists():
         checkpoint = inputs.checkpoint(name)

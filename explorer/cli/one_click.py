@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer import runs
-from explorer.cli import CommandResult, inputs
+from explorer.cli import CommandResult, inputs, new_networks
 from explorer.cli.formatting import notes_block, percent, table
 from explorer.machine import core_limit
 from explorer.runs import Request, Run, RunLog
@@ -31,7 +31,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     others = [name for name in given if name not in _OPTIONS]
     others += [name for name in ("name", "spec", "size", "threads") if getattr(arguments, name) is not None]
     others += [name for name in ("twin", "grey") if getattr(arguments, name)]
-    others += inputs.network_changes(arguments)
+    others += new_networks.network_changes(arguments)
     others += ["data"] if arguments.data != "shapes" else []
     if others:
         raise ValueError(

@@ -14,7 +14,7 @@ import numpy as np
 from explorer import checkpoints, installation, recordings
 from explorer.architectures import ArchitectureSpec, build
 from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
-from explorer.cli import CommandResult, inputs, one_click
+from explorer.cli import CommandResult, inputs, new_networks, one_click
 from explorer.cli.formatting import notes_block, percent, table
 from explorer.cli.networks import parameters
 from explorer.cli.results import ship_gradients, ship_lesions, ship_results, ship_scenes, ship_surfaces
@@ -49,7 +49,7 @@ LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a process
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
-    inputs.add_network(parser, "a preset; `describe --list` lists them")
+    new_networks.add_network(parser, "a preset; `describe --list` lists them")
     parser.add_argument(
         "--auto",
         action="store_true",
@@ -78,7 +78,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "after the file, with -weights (default: 0)",
     )
     inputs.add_threads(parser)
-    inputs.add_config(parser)
+    new_networks.add_config(parser)
 
 
 def train_network(arguments: argparse.Namespace) -> CommandResult:
@@ -93,9 +93,9 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
 
 def _train(arguments: argparse.Namespace, processes: Processes) -> CommandResult:
     """What `train` says; nothing in a process beside the first one, which writes the files."""
-    config = inputs.config(arguments)
+    config = new_networks.config(arguments)
     choose_device(config.device)
-    name, spec = inputs.named_spec(arguments)
+    name, spec = new_networks.named_spec(arguments)
     specs = [spec, spec.twin()] if arguments.twin else [spec]
     out = Path(arguments.out or f"{name}.safetensors")
     files = [out, out.with_stem(f"{out.stem}-twin")][: len(specs)]

@@ -9,7 +9,7 @@ import torch
 
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
-from explorer.cli import CommandResult, inputs
+from explorer.cli import CommandResult, inputs, new_networks
 from explorer.cli.experiments import NAME_HELP
 from explorer.cli.formatting import notes_block, table
 from explorer.cli.progress import followed
@@ -42,10 +42,10 @@ def step_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--optimizer", choices=get_args(Optimizer), default="sgd", help="(default: sgd)")
     for name in OPTIONS:
         default = TrainingConfig.__dataclass_fields__[name].default
-        text = f"{inputs.CONFIG_HELP[name]}{'' if default is None else f' (default: {default:g})'}"
+        text = f"{new_networks.CONFIG_HELP[name]}{'' if default is None else f' (default: {default:g})'}"
         group.add_argument(f"--{name.replace('_', '-')}", type=float, default=default, metavar="X", help=text)
     group.add_argument(
-        "--nesterov", action=argparse.BooleanOptionalAction, default=True, help=inputs.CONFIG_HELP["nesterov"]
+        "--nesterov", action=argparse.BooleanOptionalAction, default=True, help=new_networks.CONFIG_HELP["nesterov"]
     )
 
 
@@ -97,7 +97,7 @@ def _networks(name: str, arguments: argparse.Namespace) -> list[tuple[str, Check
         labels = taken.labels.astype(np.int64)
         batch = LabelledBatch(taken.images, labels, f"{len(labels)} test images of {data}", class_names)
         return [(name, checkpoint, batch, [*notes, *inputs.assumptions(checkpoint)])]
-    spec = inputs.spec_of(name)[1]
+    spec = new_networks.spec_of(name)[1]
     if arguments.data:
         dataset = inputs.dataset(arguments.data, spec.input_shape[1:], arguments)
         taken = rows(dataset.train, evenly(len(dataset.train), arguments.count))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save as serialise
 
 from explorer.architectures import ArchitectureSpec, Stage, build, describe
-from explorer.cli.inputs import named_spec
+from explorer.cli.new_networks import named_spec
 from explorer.datasets import Dataset, Skipped, Split, stored
 from explorer.presets import PRESETS
 from explorer.runs import Request, Run
