@@ -375,15 +375,34 @@ def test_every_exception_is_in_use():
         assert any(exception in (target, f"{target}.{name}") for target, name in imports(source, module, False))
 
 
-def test_a_long_file_says_why_it_is_one():
-    for folder in ("explorer", "tests", "benchmarks", "driving", "scripts"):
-        for path in (ROOT / folder).rglob("*.py"):
+def reason_for_one_file(text: str, suffix: str) -> str:
+    """The sentence in the docstring or the first comment of a file on why it is not two, "" for none."""
+    about = ast.get_docstring(ast.parse(text)) or "" if suffix == ".py" else text.partition("\n\n")[0]
+    found = re.search(r"^(?:// )?(One file\b.+)", about, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def test_a_long_file_says_why_it_is_one_and_a_short_one_does_not():
+    for folder in ("explorer", *AROUND):
+        for path in (path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".js", ".mjs", ".ts")):
             text = path.read_text()
-            if len(text.splitlines()) > LONGEST:
-                docstring = ast.get_docstring(ast.parse(text)) or ""
-                assert re.search(r"^One file\b", docstring, re.MULTILINE), (
-                    f"{path.relative_to(ROOT)} passes {LONGEST} lines"
-                )
+            is_long, reason = len(text.splitlines()) > LONGEST, reason_for_one_file(text, path.suffix)
+            assert is_long == bool(reason), (
+                f"{path.relative_to(ROOT)}, of at most {LONGEST} lines? {not is_long}: {reason!r}"
+            )
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "reason"),
+    [
+        ('"""Rules.\n\nOne file: each is short.\n"""\n', ".py", "One file: each is short."),
+        ('"""Rules of one file."""\n\n# One file: no docstring.\n', ".py", ""),
+        ("// Types.\n// One file for all of them.\n\nlet a;\n", ".ts", "One file for all of them."),
+        ("// Types.\n\n// One file: too late.\n", ".js", ""),
+    ],
+)
+def test_the_reason_for_a_long_file_stands_at_its_beginning(text, suffix, reason):
+    assert reason_for_one_file(text, suffix) == reason
 
 
 def test_what_streamlit_does_not_document_is_used_by_four_functions_of_one_file():

@@ -1,7 +1,4 @@
-"""Each operator of ONNX in each of its forms and versions computes what onnxruntime does, or ONNX's own reference.
-
-One file: a form is one line of a table.
-"""
+"""Each operator of ONNX in each of its forms and versions computes what onnxruntime does, or ONNX's own reference."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

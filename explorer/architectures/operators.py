@@ -2,8 +2,6 @@
 
 `Operation` makes one of them a module. Where torch has the layer as a module of its own (`Conv2d`, `Linear`,
 `BatchNorm2d`, `ReLU`), that is taken, so that all that looks for such layers finds them.
-
-One file: a list of short functions.
 """
 
 from collections.abc import Callable, Mapping, Sequence

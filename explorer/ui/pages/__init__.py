@@ -1,1 +1,1 @@
-"""One file for each page: it reads the state of its address and draws."""
+"""A file for each page: it reads the state of its address and draws."""

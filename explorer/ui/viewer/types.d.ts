@@ -1,4 +1,5 @@
 // The types that the modules of `static/` share; all are global, so a module names them without an import.
+// One file: a message is declared beside the state that keeps it and the views that draw it.
 
 type Kind = "cam" | "map" | "signed"; // Grad-CAM, from 0 on; a signed feature map; Grad-CAM of both signs
 type Scope = "layer" | "network" | "both"; // what shares one colour scale
