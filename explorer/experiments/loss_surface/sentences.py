@@ -86,8 +86,8 @@ def finding(title: str, found: Surface, classes: int) -> str:
     if around := sharpness(found):
         interval = f" (95 % interval {around.low:.3g} to {around.high:.3g})" if around.has_interval else ""
         text += (
-            f" At radius {asked.radius:g} it changes by {around.value:+.3g}{interval} on average over {around.n} random "
-            f"direction{'s' * (around.n != 1)}."
+            f" At radius {asked.radius:g} it changes by {around.value:+.3g}{interval} on average over {around.n} "
+            f"random direction{'s' * (around.n != 1)}."
         )
     if curved := _nearest_to_centre(found):
         x, y, smallest, largest, below, above, products = curved
