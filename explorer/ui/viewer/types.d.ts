@@ -141,7 +141,7 @@ type OpenUnit = (unit: UnitPlace) => boolean;
 
 /** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last, once it `rests` ms. */
 type Choose = (changes: Partial<View>, dragged?: boolean, rests?: number) => void;
-/** `AimedAttack` of adversarial.py. */
+/** `AimedAttack` of attacks.py. */
 interface Attack {
   epsilon: number; // in levels of 255
   steps: number; // of PGD; 0: FGSM

@@ -1,4 +1,4 @@
-// The attack on an image: its values as text of a link, as `AimedAttack` of explorer/experiments/adversarial.py writes it.
+// The attack on an image: its values as text of a link, as `AimedAttack` of explorer/experiments/attacks.py writes it.
 
 export const HIGHEST = 16; // ε in levels of 255
 export const LEVEL_STEP = 0.25;

@@ -1,6 +1,6 @@
 // Further rows of the depth strip, which the server measures: which are wanted, and what of them is known.
 
-/** Their labels: ROWS in rows.py, STRIP_ROWS in labels.py. @type {Readonly<Record<string, string>>} */
+/** Their labels: ROWS in row_drawings.py, STRIP_ROWS in labels.py. @type {Readonly<Record<string, string>>} */
 export const ROWS = Object.freeze({
   probe: "Linear probe",
   separability: "Separability",
