@@ -41,6 +41,14 @@ def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page:
         wait_until_ready(page)
         assert query(page) == wanted
     expect(page.get_by_role("heading", name="One image, one network")).to_be_visible()
+    page.go_back()
+    wait_until_ready(page)
+    expect(page.get_by_role("heading", name="One image, two networks")).to_be_visible()
+    choose(page, "Class to explain", "star")
+    assert query(page) == {**seen[-2], "target": ["6"]}, "what was taken back stays so"
+    page.go_back()
+    wait_until_ready(page)
+    assert query(page) == seen[-2]
 
 
 def test_an_old_link_opens_and_the_viewer_takes_its_part_over(page: Page) -> None:
@@ -77,13 +85,23 @@ def test_an_old_link_with_a_layer_inside_a_block_in_its_fragment_shows_it(page: 
     assert query(page)["layer"] == ["stages.1.0"] and "layers" not in query(page)
 
 
-def test_panels_of_the_server_follow_the_layer_of_the_viewer(page: Page) -> None:
+def test_panels_of_the_server_follow_the_layer_of_the_viewer_whose_strip_answers_from_every_tab(page: Page) -> None:
+    """The Layer tab is drawn alone, the others with the whole page: the strip has to know which."""
     visit(page, "/?layers=main")
-    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+
+    def choose_layer(layer: str) -> None:
+        strip_button(page, layer, "ResNet-20").click()
+        expect(page.get_by_role("heading", name=f"Layer {layer}")).to_be_visible()
+        wait_until_ready(page)  # Streamlit drops the pictures of a run that another one follows at once
+
+    choose_layer("stages.1.0.conv2")
+    click(page, "tab", "Channels")
+    choose_layer("stages.1.1.conv1")
+    click(page, "tab", "Layer")
+    choose_layer("stages.1.0.conv1")
     click(page, "tab", "Block")
     expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.1.0")
-    strip_button(page, "stages.0.1.conv1", "ResNet-20").click()
-    wait_until_ready(page)
+    choose_layer("stages.0.1.conv1")
     expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.0.1")
     choose(page, "Block", "stages.2.1")
     expect(page.get_by_role("heading", name="Layer stages.2.1", exact=True)).to_be_visible()

@@ -6,16 +6,21 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
+from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Stage
+from explorer.datasets import shapes
+from explorer.images import to_input
 from tests.e2e.conftest import PATIENCE, Server
 from tests.e2e.exploring import give_photo, open_pictures, photo, strip_button
 from tests.test_pages import kept_run
 
 
 def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:
+    """Which is still chosen after another page."""
     visit(page, "/?first=shapes-plain-20")
     for network in ("plain-20", "ResNet-20"):
         expect(page.get_by_text(re.compile(rf"^{network}, test accuracy [\d.]+% \(n\s=\s4,000\)$"))).to_be_visible()
@@ -49,9 +54,15 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     # A row that lacks the chosen layer still has one stop of the Tab key.
     stops = page.locator("button[aria-label*='plain-20, Grad-CAM'][tabindex='0']")
     expect(stops).to_have_count(1)
+    wait_until_ready(page)
+    click(page, "link", "Models")
+    click(page, "link", "Explore")
+    expect(page.get_by_role("heading", name="Layer stages.1.0.shortcut")).to_be_visible()
 
 
 def test_a_click_enlarges_a_feature_map_whose_numbers_download_and_whose_page_opens(page: Page) -> None:
+    """The button of the numbers stands on a part of the page that another picture leaves alone: they are of the picture
+    that is shown."""
     visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
     page.get_by_role("group", name=re.compile("^Feature maps of")).get_by_role("button").nth(3).click()
     expect(page.get_by_text(re.compile("Its Grad-CAM weight is")).first).to_be_visible()
@@ -66,6 +77,18 @@ def test_a_click_enlarges_a_feature_map_whose_numbers_download_and_whose_page_op
         cam = np.maximum(np.tensordot(gradient.mean((1, 2)), activation, 1), 0)
         np.testing.assert_allclose(arrays["cams/stages.1.0.conv1"], cam, rtol=1e-4, atol=1e-6)
 
+    open_pictures(page)
+    click(page, "button", "ring")
+    expect(page.get_by_text("drawn ring, number 6", exact=True)).to_be_visible()
+    expect(page.locator(".waiting")).to_have_count(0)
+    wait_until_ready(page)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Raw numbers of ResNet-20 (npz)").click()
+    loaded = checkpoints.load_pretrained("shapes-resnet-20")
+    wanted = to_input(shapes.sample(1, 6)[0], (32, 32), loaded.mean, loaded.std)
+    with np.load(waiting.value.path()) as arrays:
+        np.testing.assert_array_equal(arrays["image"], wanted)
+
     page.evaluate("() => { window.document_of_the_session = true; }")
     page.get_by_role("link", name="Page of this unit").click()
     page.wait_for_url("**/experiments?**")
@@ -75,17 +98,7 @@ def test_a_click_enlarges_a_feature_map_whose_numbers_download_and_whose_page_op
     assert query(page).items() >= unit.items()
 
 
-def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page: Page) -> None:
-    visit(page)
-    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
-    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
-    wait_until_ready(page)
-    click(page, "link", "Models")
-    click(page, "link", "Explore")
-    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
-
-
-def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
+def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page) -> None:
     visit(page)
     open_pictures(page)
     click(page, "button", "heart")
@@ -115,38 +128,56 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
     ]
     assert texts[1] and any("ring" in text for text in texts)
 
-    for again in (page, open_page()):
-        visit(again, link)
-        expect(again.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
-        expect(again.get_by_text("drawn heart, number 6")).to_be_visible()
-        expect(again.get_by_text(number)).to_be_visible()
-        expect(again.get_by_role("img", name="Effective receptive field")).to_have_count(2)
-        assert texts == [
-            again.get_by_text(number).inner_text(),
-            again.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),
-            *again.get_by_text(re.compile("explaining")).all_inner_texts(),
-        ]
+    page.context.clear_cookies()  # another visitor: nothing but the link is known of this one
+    visit(page, link)
+    expect(page.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
+    expect(page.get_by_text("drawn heart, number 6")).to_be_visible()
+    expect(page.get_by_text(number)).to_be_visible()
+    expect(page.get_by_role("img", name="Effective receptive field")).to_have_count(2)
+    assert texts == [
+        page.get_by_text(number).inner_text(),
+        page.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),
+        *page.get_by_text(re.compile("explaining")).all_inner_texts(),
+    ]
 
 
-def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
-    page: Page, open_page: Callable[..., Page]
-) -> None:
-    visit(page)
+def test_a_photo_is_shown_upright_and_each_kind_of_picture_is_offered_networks_that_know_it(page: Page) -> None:
+    visit(page, "/?picture=sample-6-41")
+    expect(page.get_by_text("drawn star, number 41", exact=True)).to_be_visible()
     give_photo(page, "holiday.jpg", photo(orientation=6))
     expect(page.get_by_text("Original, 200×300")).to_be_visible()  # 300×200 turned by its EXIF
     expect(page.get_by_text("As the network sees it, 32×32")).to_be_visible()
     click(page, "button", "Look with the CIFAR-10 twins")
     expect(page.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
     expect(page.get_by_text(re.compile(r"\(n\s=\s10,000\)$"))).to_have_count(2)
-    expect(page.get_by_role("button", name="Look with the CIFAR-10 twins")).to_have_count(0)
+    for kind in ("CIFAR-10", "shapes"):
+        expect(page.get_by_role("button", name=f"Look with the {kind} twins")).to_have_count(0)
     expect(page.get_by_text("Original, 200×300")).to_be_visible()
+    link = page.url
 
-    stranger = open_page()
-    visit(stranger, page.url)
-    expect(stranger.get_by_text(re.compile("made with an uploaded image"))).to_be_visible()
-    expect(stranger.get_by_text("The image of the link")).to_be_visible()  # where to upload it again
-    expect(stranger.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
-    expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
+    # The gallery keeps its scene meanwhile.
+    choose(page, "Class to explain", "cat")
+    open_pictures(page)
+    scene = page.get_by_role("spinbutton", name="Background")
+    expect(scene).to_have_value("41")
+    expect(page.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "false")
+    scene.fill("")  # left empty, it means nothing
+    page.keyboard.press("Tab")
+    expect(scene).to_have_value("41")
+    open_pictures(page)
+    click(page, "button", "heart")
+    expect(page.get_by_text("drawn heart, number 41", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
+    give_photo(page, "good.jpg", photo())
+    expect(page.get_by_text("Original, 300×200")).to_be_visible()
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_have_count(0)
+
+    page.context.clear_cookies()
+    visit(page, link)  # a stranger, who does not have the photo
+    expect(page.get_by_text(re.compile("made with an uploaded image"))).to_be_visible()
+    expect(page.get_by_text("The image of the link")).to_be_visible()  # where to upload it again
+    expect(page.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
+    expect(page.get_by_text("Original, 200×300")).to_have_count(0)
 
 
 def test_what_is_said_in_the_place_of_a_page_stands_below_the_menu(
@@ -175,41 +206,14 @@ def test_a_link_whose_uploads_are_gone_says_which_below_its_heading(page: Page) 
     assert query(page)["first"] == ["mine-0123456789abcdef"]
 
 
-BROKEN = {
-    "broken.jpg": photo()[:700],
-    "not-a-picture.jpg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-    "empty.jpg": b"",
-}
-
-
-def test_a_broken_upload_is_one_sentence_and_loses_nothing(page: Page) -> None:
-    visit(page, "/?layer=stages.1.0")
-    for name, content in BROKEN.items():
-        give_photo(page, name, content)
-        expect(page.get_by_role("alert").filter(has_text=name), name).to_be_visible()
-        expect(page.get_by_text("drawn star, number 6"), name).to_be_visible()
-        expect(page.get_by_role("heading", name="Layer stages.1.0"), name).to_be_visible()
-    give_photo(page, "good.jpg", photo())
-    expect(page.get_by_text("Original, 300×200")).to_be_visible()
-    expect(page.get_by_role("alert").filter(has_text=".jpg")).to_have_count(0)
-
-
-TABS = (
-    ("Block", "block", "The two parts sum to the whole"),
-    ("Channels", "channels", "Kernels of the first layer"),
-    ("Can I trust this map?", "trust", "Do these pixels matter"),
-    ("Layer", None, "Grad-CAM on the object"),
-    ("More methods", "methods", "How much of the score each pixel contributes"),
-)
-
-
-def _pixels_are_chosen_and_linked(page: Page) -> None:
-    """On a map of the block and of the strip, and a number of a window marks its pixel on the strip."""
-    click(page, "tab", "Block")
+def _a_pixel_of_the_block_is_chosen(page: Page) -> None:
     page.get_by_role("button", name=re.compile(r"^Pixels of F\(x\) of ResNet-8")).press("ArrowDown")
     wait_until_ready(page)
     assert "at=stages.1.0.norm2:3,8,8" in page.url
-    click(page, "tab", "Layer")
+
+
+def _a_pixel_of_the_strip_is_chosen(page: Page) -> None:
+    """And a number of a window marks its pixel on the strip."""
     page.get_by_role("button", name="Choose none").click()
     row = page.locator(".strip button[data-place^='1/map/']")
     row.and_(page.get_by_label("stages.0.0, ResNet-8")).click(modifiers=["Shift"], position={"x": 9, "y": 9})
@@ -224,19 +228,30 @@ def _pixels_are_chosen_and_linked(page: Page) -> None:
     expect(page.locator(".strip .pixel")).to_have_count(before + 1)
 
 
+TABS: tuple[tuple[str, str | None, str, Callable[[Page], None] | None], ...] = (
+    ("Channels", "channels", "Kernels of the first layer", None),
+    ("Can I trust this map?", "trust", "Do these pixels matter", None),
+    ("Block", "block", "The two parts sum to the whole", _a_pixel_of_the_block_is_chosen),
+    ("Layer", None, "Grad-CAM on the object", _a_pixel_of_the_strip_is_chosen),
+    ("More methods", "methods", "How much of the score each pixel contributes", None),
+)
+
+
 def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page) -> None:
     visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2&channel=3&at=0,5")
-    for dark in (False, True):
-        turn(page, dark=dark)
-        for tab, name, words in TABS:
+    is_dark = False
+    for tab, name, words, use in TABS:
+        click(page, "tab", tab)
+        for dark in (is_dark, not is_dark):  # each tab is drawn once in the theme of the one before
+            turn(page, dark=dark)
             where = f"{tab}, {'dark' if dark else 'light'}"
-            click(page, "tab", tab)
             expect(page.get_by_text(re.compile(words)).first, where).to_be_visible()
             assert query(page).get("tab") == ([name] if name else None), where
             assert no_sideways_scroll(page), where
             assert_accessible(page, where, "[data-testid=stTabs]")
-    _pixels_are_chosen_and_linked(page)
-    click(page, "tab", "More methods")
+        is_dark = not is_dark
+        if use:
+            use(page)
     page.get_by_role("button", name=re.compile("^Run Integrated Gradients")).click()
     exceeds = page.get_by_text(re.compile("The score of the image exceeds that of the baseline"))
     expect(exceeds).to_have_count(2, timeout=PATIENCE)
@@ -280,26 +295,9 @@ def test_the_page_fits_its_window_and_everybody_can_use_it(page: Page) -> None:
     assert not no_sideways_scroll(page), "the check itself must see a page that is too wide"
 
 
-def test_the_browsers_back_takes_one_choice_back_and_forward_brings_it_again(page: Page) -> None:
-    visit(page)
-    choose(page, "Class to explain", "ring")
-    choose(page, "Second network", "None")
-    page.go_back()
-    wait_until_ready(page)
-    assert query(page) == {"layers": ["main"], "target": ["1"]}
-    expect(page.get_by_role("heading", name="One image, two networks")).to_be_visible()
-    choose(page, "Class to explain", "star")
-    assert query(page) == {"layers": ["main"], "target": ["6"]}, "what was taken back stays so"
-    page.go_back()
-    wait_until_ready(page)
-    page.go_back()
-    wait_until_ready(page)
-    assert query(page) == {"layers": ["main"]}
-    page.go_forward()
-    wait_until_ready(page)
-    assert query(page) == {"layers": ["main"], "target": ["1"]}
-
-    # What is switched off, by click and by keyboard, is a step of it too.
+def test_the_browsers_back_takes_back_what_was_switched_off(page: Page) -> None:
+    """By click and by keyboard; `test_address.py` has all other choices."""
+    visit(page, "/?layers=main&target=1")
     bars, said = page.get_by_role("group", name=re.compile("^The five most")), page.locator(".effects")
     untouched = bars.all_inner_texts()
     page.get_by_role("button", name="stages.0.1 of ResNet-20, with a shortcut", exact=True).click()
@@ -334,6 +332,10 @@ def test_the_browsers_back_takes_one_choice_back_and_forward_brings_it_again(pag
     assert (bars.all_inner_texts(), query(page)) == (untouched, view)
 
 
+def _ends_a_run(message: str | bytes) -> bool:
+    return isinstance(message, bytes) and ForwardMsg.FromString(message).HasField("script_finished")
+
+
 def test_two_choices_over_a_slow_connection_are_both_kept(page: Page) -> None:
     """The second is told before the browser has heard what came of the first."""
     held: list[str | bytes] = []
@@ -350,8 +352,10 @@ def test_two_choices_over_a_slow_connection_are_both_kept(page: Page) -> None:
     visit(page)
     slow = True
     for label, option in (("Second network", "None"), ("Class to explain", "ring")):
+        answered = len(held)
         page.get_by_role("combobox", name=label).select_option(label=option)
-        page.wait_for_timeout(500)  # the server answers, and nobody hears it
+        while not any(map(_ends_a_run, held[answered:])):
+            page.wait_for_timeout(20)  # the server answers, and nobody hears it
     slow = False
     for message in held:
         ways[-1].send(message)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from driving.accessibility import assert_accessible
 from driving.actions import choose, click, query, turn, upload, visit, wait_until_ready
@@ -29,16 +29,6 @@ from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictures, photo, strip_button
-
-
-def test_the_strip_answers_from_every_tab(page: Page) -> None:
-    """The Layer tab is drawn alone, the others with the whole page: the same strip has to know which."""
-    visit(page, "/?layers=main")
-    for tab, layer in (("Block", "stages.1.0.conv1"), ("Layer", "stages.0.1.conv2"), ("Channels", "stages.1.1.conv1")):
-        click(page, "tab", tab)
-        strip_button(page, layer, "ResNet-20").click()
-        expect(page.get_by_role("heading", name=f"Layer {layer}"), f"from the tab {tab}").to_be_visible()
-        wait_until_ready(page)  # Streamlit drops the pictures of a run that another one follows at once
 
 
 def painted(canvas: Locator) -> np.ndarray:
@@ -82,35 +72,14 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
     assert difference.max() <= 8 and difference.mean() < 1, (difference.max(), difference.mean())
 
 
-def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:
-    visit(page, "/?layers=main")
-    page.wait_for_function(COMPLETE)  # what might be chosen next has been fetched
-    wait_until_ready(page)
-    heard: list[str] = []
-    page.on("request", lambda request: heard.append(request.url))
-    page.evaluate("() => { WebSocket.prototype.send = () => { throw new Error('the server would hear of it'); }; }")
-    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
-    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
-    expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the image")).to_have_count(2)
-    expect(strip_button(page, "stages.1.0.conv2", "ResNet-20")).to_have_attribute("aria-pressed", "true")
-    page.get_by_role("group", name=re.compile("^Feature maps of")).first.get_by_role("button").nth(3).click()
-    expect(page.get_by_role("img", name="Feature map of channel 3")).to_have_count(2)
-    page.get_by_text("network", exact=True).click()
-    expect(page.get_by_text(re.compile(r"^Grad-CAM: 0 to [\d.e-]+ \(plain-20\), 0 to"))).to_be_visible()
-    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the image").last
-    seen = painted(canvas)
-    page.get_by_label("Opacity of the overlay, %").fill("0")
-    bare = painted(canvas)
-    assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
-    wait_until_ready(page)
-    assert heard == []
-    chosen = {"layer": ["stages.1.0.conv2"], "channel": ["3"], "scope": ["network"], "opacity": ["0"]}
-    assert query(page) == {"layers": ["main"], **chosen}
-
-
-def test_bars_say_how_strong_a_layer_is_whatever_its_maps_glow_like(page: Page) -> None:
+def test_in_deep_networks_bars_say_how_strong_a_layer_is_and_a_layer_too_large_to_be_sent_ahead_follows(
+    page: Page,
+) -> None:
     with page.expect_response(EXPLAIN) as waiting:
-        visit(page, "/?layers=main&first=shapes-plain-56&second=shapes-resnet-56&picture=sample-6-3")
+        visit(
+            page,
+            "/?layers=main&layer=stages.0.0.conv1&first=shapes-plain-56&second=shapes-resnet-56&picture=sample-6-3",
+        )
     networks = unpack(waiting.value.body())[0]["networks"]
     tops = [[cell["largest"] if cell else 0 for cell in network["cells"]] for network in networks]
     bars = [painted(page.locator("canvas.strengths").nth(which)) for which in range(2)]
@@ -123,12 +92,6 @@ def test_bars_say_how_strong_a_layer_is_whatever_its_maps_glow_like(page: Page) 
         np.testing.assert_allclose(found, np.array(row) / strongest, atol=1 / len(picture))
     assert max(int(bar.any(axis=(1, 2)).sum()) for bar in bars) == len(bars[0]), "the longest is as tall as its row"
     expect(page.get_by_text(re.compile("a weak layer glows like a strong one"))).to_be_visible()
-    page.get_by_text("all", exact=True).click()
-    expect(page.get_by_text(re.compile("a weak layer glows like a strong one"))).to_have_count(0)
-
-
-def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page) -> None:
-    visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&layer=stages.0.0.conv1")
     for layer in ("stages.1.3.conv1", "stages.2.8"):
         strip_button(page, layer, "ResNet-56").click()
         expect(page.get_by_role("group", name=f"Feature maps of {layer} of ResNet-56")).to_be_visible()
@@ -136,6 +99,8 @@ def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page
         expect(page.get_by_text("channels that are 0 everywhere")).to_be_visible()
         wait_until_ready(page)
         assert query(page)["layer"] == [layer]
+    page.get_by_text("all", exact=True).click()
+    expect(page.get_by_text(re.compile("a weak layer glows like a strong one"))).to_have_count(0)
 
 
 def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
@@ -177,28 +142,6 @@ def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
     assert query(page)["picture"] == ["sample-6-9"]
 
 
-def test_another_picture_is_drawn_before_the_page_runs(page: Page) -> None:
-    """And is the picture that was asked for, to the pixel."""
-    line = Line(page)
-    visit(page, "/?layer=stages.2.0")
-    line.is_held = True  # the page hears of nothing
-    open_pictures(page)
-    page.get_by_role("button", name="heart").click()
-    expect(page.get_by_text("drawn heart, number 6", exact=True)).to_be_visible()
-    page.wait_for_timeout(300)
-    assert line.held and "picture" not in query(page)
-    label = shapes.CLASS_NAMES.index("heart")
-    loaded = checkpoints.load_pretrained("shapes-resnet-20")
-    image = to_input(shapes.sample(label, 6)[0], (32, 32), loaded.mean, loaded.std)
-    passed = trace(loaded.network, image, None, STRIP_KINDS)
-    column = next(column for column in profile(passed) if column.name == "stages.2.0")
-    largest = page.locator(".layers tr").filter(has_text="largest Grad-CAM value").locator("td").last
-    expect(largest).to_have_text(f"{column.cam.max():.3g}")
-    line.release()
-    wait_until_ready(page)
-    assert query(page)["picture"] == [f"sample-{label}-6"]
-
-
 DROP = """([zone, ...files]) => {
     const carried = new DataTransfer();
     files.forEach((bytes, index) => carried.items.add(new File([Uint8Array.from(bytes)], `dropped-${index}.jpg`)));
@@ -211,12 +154,66 @@ PASTE = """bytes => {
 }"""
 
 
-def test_a_file_is_drawn_before_the_page_hears_of_it_however_it_comes(page: Page) -> None:
-    """Chosen, dropped and pasted; and then nothing is drawn again, and the view has its picture."""
+def test_choices_pictures_and_files_are_drawn_before_the_server_hears_of_them(page: Page) -> None:
+    """Another layer, channel, scale and opacity without any request; another picture, to the pixel; and a file, however
+    it comes. The link of that file gives another session the same view of it."""
     line = Line(page)
-    visit(page)
-    open_pictures(page)
+    visit(page, "/?layers=main")
+    page.wait_for_function(COMPLETE)  # what might be chosen next has been fetched
     wait_until_ready(page)
+    line.is_held = True  # the page hears of nothing
+    layer_channel_scale_and_opacity(page, line)
+    a_picture(page, line)
+    files(page, line)
+
+
+def layer_channel_scale_and_opacity(page: Page, line: Line) -> None:
+    heard: list[str] = []
+
+    def hear(request: Request) -> None:
+        heard.append(request.url)
+
+    page.on("request", hear)
+    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
+    expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the image")).to_have_count(2)
+    expect(strip_button(page, "stages.1.0.conv2", "ResNet-20")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("group", name=re.compile("^Feature maps of")).first.get_by_role("button").nth(3).click()
+    expect(page.get_by_role("img", name="Feature map of channel 3")).to_have_count(2)
+    page.get_by_text("network", exact=True).click()
+    expect(page.get_by_text(re.compile(r"^Grad-CAM: 0 to [\d.e-]+ \(plain-20\), 0 to"))).to_be_visible()
+    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the image").last
+    seen = painted(canvas)
+    page.get_by_label("Opacity of the overlay, %").fill("0")
+    bare = painted(canvas)
+    assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
+    wait_until_ready(page)
+    assert heard == [] and line.held == [], "the server would hear of it"
+    page.remove_listener("request", hear)
+    chosen = {"layer": ["stages.1.0.conv2"], "channel": ["3"], "scope": ["network"], "opacity": ["0"]}
+    assert query(page) == {"layers": ["main"], **chosen}
+
+
+def a_picture(page: Page, line: Line) -> None:
+    open_pictures(page)
+    page.get_by_role("button", name="heart").click()
+    expect(page.get_by_text("drawn heart, number 6", exact=True)).to_be_visible()
+    page.wait_for_timeout(300)
+    assert line.held and "picture" not in query(page)
+    label = shapes.CLASS_NAMES.index("heart")
+    loaded = checkpoints.load_pretrained("shapes-resnet-20")
+    image = to_input(shapes.sample(label, 6)[0], (32, 32), loaded.mean, loaded.std)
+    passed = trace(loaded.network, image, None, STRIP_KINDS)
+    column = next(column for column in profile(passed) if column.name == "stages.1.0.conv2")
+    largest = page.locator(".layers tr").filter(has_text="largest Grad-CAM value").locator("td").last
+    expect(largest).to_have_text(f"{column.cam.max():.3g}")
+    line.release()
+    wait_until_ready(page)
+    assert query(page)["picture"] == [f"sample-{label}-6"]
+
+
+def files(page: Page, line: Line) -> None:
+    """Chosen, dropped and pasted; and then nothing is drawn again, and the view has its picture."""
     ways = {
         (300, 200): lambda content: upload(page, "bar", "one.jpg", "image/jpeg", content, wait=False),
         (90, 60): lambda content: page.evaluate(DROP, [page.locator(".zone").element_handle(), [*content]]),
@@ -239,10 +236,39 @@ def test_a_file_is_drawn_before_the_page_hears_of_it_however_it_comes(page: Page
     expect(largest).to_have_text(before)
 
 
-def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing(page: Page) -> None:
-    visit(page)
+BROKEN = {
+    "broken.jpg": photo()[:700],
+    "not-a-picture.jpg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "empty.jpg": b"",
+}
+
+
+def a_file_that_is_broken_or_too_large_is_one_sentence(page: Page) -> None:
+    """And loses nothing. What is too large is not sent."""
     open_pictures(page)
-    wait_until_ready(page)
+    page.wait_for_function(COMPLETE)
+    heard: list[str] = []
+    page.on("request", lambda request: heard.append(request.url))
+    sparse = """input => {
+        const file = new File([new Uint8Array(65 * 2 ** 20)], "large.jpg", { type: "image/jpeg" });
+        const carried = new DataTransfer();
+        carried.items.add(file);
+        input.files = carried.files;
+        input.dispatchEvent(new Event("change"));
+    }"""
+    page.locator(".st-key-bar input[type=file]").evaluate(sparse)
+    expect(page.get_by_text("and the limit is 64")).to_be_visible()
+    assert not [url for url in heard if url.endswith(EXPLAIN.removeprefix("**"))]
+    for name, content in BROKEN.items():
+        give_photo(page, name, content)
+        expect(page.get_by_role("alert").filter(has_text=name), name).to_be_visible()
+        expect(page.get_by_text("drawn star, number 6"), name).to_be_visible()
+        expect(page.get_by_role("heading", name="Layer stages.1.0"), name).to_be_visible()
+
+
+def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing(page: Page) -> None:
+    visit(page, "/?layer=stages.1.0")
+    a_file_that_is_broken_or_too_large_is_one_sentence(page)
     box = page.locator(".st-key-bar input[type=file]")
     files = [{"name": f"{side}.jpg", "mimeType": "image/jpeg", "buffer": photo(side, side)} for side in (101, 102, 103)]
     for file in files:  # faster than the server
@@ -250,6 +276,7 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
     wait_until_ready(page)
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text=".jpg")).to_have_count(0)
     upload(page, "bar", "note.jpg", "image/jpeg", b"just text")
     expect(page.get_by_text("The image that was shown stays.")).to_be_visible()
     for dark in (False, True):
@@ -298,24 +325,6 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
 
 
-def test_a_file_that_is_too_large_is_not_sent(page: Page) -> None:
-    visit(page)
-    open_pictures(page)
-    page.wait_for_function(COMPLETE)
-    heard: list[str] = []
-    page.on("request", lambda request: heard.append(request.url))
-    sparse = """input => {
-        const file = new File([new Uint8Array(65 * 2 ** 20)], "large.jpg", { type: "image/jpeg" });
-        const carried = new DataTransfer();
-        carried.items.add(file);
-        input.files = carried.files;
-        input.dispatchEvent(new Event("change"));
-    }"""
-    page.locator(".st-key-bar input[type=file]").evaluate(sparse)
-    expect(page.get_by_text("and the limit is 64")).to_be_visible()
-    assert not [url for url in heard if url.endswith(EXPLAIN.removeprefix("**"))]
-
-
 def answering(**answer: Any) -> Callable[[Route], None]:
     return lambda route: route.fulfill(**answer)
 
@@ -354,53 +363,6 @@ def test_where_nothing_answers_the_viewer_says_so_and_goes_on(page: Page) -> Non
     page.unroute(EXPLAIN)
     expect(status).to_have_count(0)
     wait_until_ready(page)
-
-
-def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:
-    """The button stands on a part of the page that another picture leaves alone."""
-    visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
-    open_pictures(page)
-    click(page, "button", "ring")
-    expect(page.get_by_text("drawn ring, number 6", exact=True)).to_be_visible()
-    expect(page.locator(".waiting")).to_have_count(0)
-    wait_until_ready(page)
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="Raw numbers of ResNet-20 (npz)").click()
-    loaded = checkpoints.load_pretrained("shapes-resnet-20")
-    wanted = to_input(shapes.sample(1, 6)[0], (32, 32), loaded.mean, loaded.std)
-    with np.load(waiting.value.path()) as arrays:
-        np.testing.assert_array_equal(arrays["image"], wanted)
-
-
-def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
-    visit(page, "/?layers=main&picture=sample-6-41")
-    give_photo(page, "good.jpg", photo())
-    expect(page.get_by_text("Original, 300×200")).to_be_visible()
-    choose(page, "Class to explain", "ring")
-    open_pictures(page)
-    scene = page.get_by_role("spinbutton", name="Background")
-    expect(scene).not_to_have_value("")
-    number = scene.input_value()
-    expect(page.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "false")
-    scene.fill("")  # left empty, it means nothing
-    page.keyboard.press("Tab")
-    expect(scene).to_have_value(number)
-    open_pictures(page)
-    click(page, "button", "heart")
-    expect(page.get_by_text(f"drawn heart, number {number}", exact=True)).to_be_visible()
-
-
-def test_a_picture_of_another_kind_offers_other_networks(page: Page) -> None:
-    """Networks of photographs and a drawn shape, after a photograph: the page around the overview has to change."""
-    visit(page, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")
-    expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
-    give_photo(page, "good.jpg", photo())
-    expect(page.get_by_text("Original, 300×200")).to_be_visible()
-    expect(page.get_by_role("button", name="Look with the shapes twins")).to_have_count(0)
-    open_pictures(page)
-    click(page, "button", "arrow")
-    expect(page.get_by_text("drawn arrow, number 6", exact=True)).to_be_visible()
-    expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
 
 
 def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, server: Server) -> None:
