@@ -182,7 +182,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
                 f"{spec.depth} layers with weights."
             )
         if isinstance(spec, GraphSpec):
-            describe(spec)  # runs it without values, so that no pass can fail later
+            describe(spec)  # its shapes and sizes, without memory
         network = Network.without_values(spec)
         expected = network.state_dict()
         _check_names(set(expected), set(state), name)
@@ -206,6 +206,8 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         if key.endswith("running_var") and tensor.min() < 0:
             raise CheckpointError(f"{name} holds a negative variance in `{key}`; train it again.")
     network.load_state_dict(state, assign=True)
+    if isinstance(spec, GraphSpec):
+        _check_pass(network, name)
     try:
         facts: dict[str, Any] = {
             key: tuple(header[key]) if kind is list else header.get(key)
@@ -225,6 +227,18 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             f"the header of {name} holds a number that is none, such as NaN; save or download it again."
         ) from None
     return checkpoint
+
+
+def _check_pass(network: Network, name: str) -> None:
+    """Raises CheckpointError where an operation cannot compute with its attributes. `describe` knows the shapes that
+    most operations give without computing them, so only a pass tells."""
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, *network.spec.input_shape))
+    except (ArithmeticError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{name} does not describe a network of this app: an operation cannot compute; upload the ONNX file again."
+        ) from error
 
 
 def _header(content: bytes, name: str) -> dict[str, Any]:

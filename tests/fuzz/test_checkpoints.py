@@ -129,6 +129,19 @@ def test_a_file_of_ours_is_a_network_or_a_sentence(data_folder: Path, content: b
     assert checkpoints.load(path).spec == checkpoint.spec
 
 
+def test_a_graph_of_the_right_shape_that_cannot_compute_is_a_sentence(data_folder: Path) -> None:
+    """The fuzz found a third dilation that is none: the shape follows from the first two."""
+    header, tensors = split_up(own_graph())
+    ours = json.loads(header["__metadata__"][HEADER])
+    ours["spec"]["nodes"][0]["attributes"]["dilations"] = [1, 1, None]
+    header["__metadata__"][HEADER] = json.dumps(ours)
+    path = data_folder / "a.safetensors"
+    path.write_bytes(put_together(json.dumps(header), tensors))
+    with pytest.raises(CheckpointError, match="an operation cannot compute") as caught:
+        checkpoints.load(path)
+    check_sentence(str(caught.value))
+
+
 @given(st.one_of(words(), st.binary(max_size=100).map(lambda content: content.decode(errors="replace"))))
 @examples(20)
 def test_any_list_of_checksums_is_read_or_is_a_sentence(data_folder: Path, text: str) -> None:
