@@ -4,8 +4,10 @@ import io
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import onnx
 import torch
@@ -13,6 +15,7 @@ from playwright.sync_api import Page, expect
 
 from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from driving.actions import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
+from driving.protocol_client import Session
 from explorer.architectures import build
 from explorer.checkpoints import HEADER
 from explorer.presets import cifar
@@ -85,9 +88,21 @@ def bring_onnx(page: Page) -> None:
     assert onnx.load(waiting.value.path()).metadata_props[0].key == HEADER
 
 
-def test_other_peoples_weights_are_recognised_asked_about_and_explained(
-    page: Page, open_page: Callable[..., Page], server: Server
-) -> None:
+def assert_unknown_to_others(server: Server, url: str) -> None:
+    """Another visitor with the link gets the default networks, and is told of no other one's upload."""
+    with closing(Session(server.url)) as stranger:
+        stranger.rerun(**dict(parse_qsl(urlsplit(url).query)))
+        assert stranger.viewer["view"]["networks"][0] == "shapes-plain-20"
+        told = stranger.answer
+        stranger.explain()
+        told += stranger.answer
+        stranger.rerun("models")
+        told += stranger.answer
+    assert any(b"plain-20" in message for message in told), "names are readable in these messages"
+    assert not any(b"my net" in message for message in told)
+
+
+def test_other_peoples_weights_are_recognised_asked_about_and_explained(page: Page, server: Server) -> None:
     """After a file that is none: `test_models` and `test_weights_import_files` have all kinds of these."""
     give(page, "../../evil.pt", b"cposix\nsystem\n(S'touch /tmp/evil'\ntR.")
     expect(page.get_by_test_id("stAlert")).to_have_count(1)
@@ -102,13 +117,8 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     use(page, "ResNet-8, option A (more likely)")
     expect(page.locator(".around").get_by_text(re.compile("^ResNet-8, |^ResNet-8$")).first).to_be_visible()
 
-    stranger = open_page()
-    visit(stranger, page.url)
-    expect(stranger.get_by_text("my net")).to_have_count(0)
-    expect(stranger.get_by_text(re.compile("^plain-20, test accuracy")).first).to_be_visible()  # the default instead
-    visit(stranger, "/models")
-    expect(stranger.get_by_text("my net")).to_have_count(0)
-
+    assert "mine-" in page.url
+    assert_unknown_to_others(server, page.url)
     bring_onnx(page)
     uploads = server.data / "uploads"
     assert weights_below(uploads)

@@ -6,21 +6,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Page
 
-from driving.actions import visit
 from driving.messages import unpack
 from driving.protocol_client import Session, SessionError
 from driving.server_process import ROOT, START_S, end, served, started, wait_for
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import EXPLAIN, photo
+from tests.e2e.exploring import photo
 
 
 @pytest.mark.parametrize(("host", "status"), [("localhost", 101), ("127.0.0.1", 101), ("example.org", 403)])
@@ -43,13 +42,17 @@ def test_a_session_opens_under_the_names_of_this_machine_alone(server: Server, h
     assert refused == ([] if status == 101 else [True]), "and the log says so, nothing else"
 
 
-def test_only_who_knows_a_token_gets_a_message(open_page: Callable[[], Page], server: Server) -> None:
-    one, other = open_page(), open_page()
-    tokens = []
-    for page, path in ((one, "/"), (other, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")):
-        with page.expect_request(EXPLAIN) as waiting:
-            visit(page, path)
-        tokens.append(waiting.value.headers["x-explorer-token"])
+@pytest.fixture
+def two_sessions(server: Server) -> Iterator[list[Session]]:
+    with closing(Session(server.url)) as one, closing(Session(server.url)) as other:
+        one.rerun()
+        other.rerun(first="cifar10jpeg-plain-20", second="cifar10jpeg-resnet-20")
+        yield [one, other]
+    assert not server.complaints()
+
+
+def test_only_who_knows_a_token_gets_a_message(two_sessions: list[Session], server: Server) -> None:
+    tokens = [session.token for session in two_sessions]
     assert len({*tokens}) == 2
     names = [["shapes-plain-20"], ["cifar10jpeg-plain-20"]]
 
