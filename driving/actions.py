@@ -66,7 +66,7 @@ def choose(page: Page, label: str, option: str) -> None:
         wait_until_ready(page)
         return
     box.click()
-    page.keyboard.type(option)  # a long list holds only the options near the chosen one until it is filtered
+    page.keyboard.insert_text(option)  # a long list holds only the options near the chosen one until it is filtered
     page.get_by_role("option", name=option, exact=True).click()
     wait_until_ready(page)
 
