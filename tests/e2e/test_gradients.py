@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -54,26 +55,30 @@ def test_the_first_visit_shows_three_results_to_everybody(page: Page) -> None:
         assert no_sideways_scroll(page), window
         if window.width == 1440:
             assert_accessible(page, window)
+    assert_keyboard_goes_everywhere(page)
     page.set_viewport_size({"width": 390, "height": 844})
     wait_until_ready(page)
     assert no_sideways_scroll(page)
-    page.set_viewport_size({"width": 1440, "height": 900})
-    assert_keyboard_goes_everywhere(page)
 
 
-def test_a_card_is_a_link_to_its_view_and_has_its_numbers_folded(page: Page, open_page: Callable[..., Page]) -> None:
+CARD = {"source": ["initial"], "depths": ["56"], "scale": ["relative"]}
+
+
+def assert_explodes(page: Page) -> None:
+    """The view of that card, whose sentence the page repeats."""
+    finding = page.locator("article.shown .finding").inner_text()
+    expect(page.get_by_test_id("stMarkdown").get_by_text(finding)).to_be_visible()
+    expect(page.get_by_role("link", name="Explodes")).to_have_attribute("aria-current", "true")
+
+
+def test_a_card_is_a_link_to_its_view_and_has_its_numbers_folded(page: Page) -> None:
     visit(page, OPENED)
     page.get_by_role("link", name="Explodes").focus()
     page.keyboard.press("Enter")
     wait_until_ready(page)
-    assert query(page) == {"source": ["initial"], "depths": ["56"], "scale": ["relative"]}
-    finding = page.locator("article.shown .finding").inner_text()
+    assert query(page) == CARD
+    assert_explodes(page)
     expect(page.get_by_role("heading", name="All layers")).to_be_in_viewport()
-    for each in (page, open_page()):
-        if each is not page:
-            visit(each, page.url)
-        expect(each.get_by_test_id("stMarkdown").get_by_text(finding)).to_be_visible()
-        expect(each.get_by_role("link", name="Explodes")).to_have_attribute("aria-current", "true")
     page.go_back()
     wait_until_ready(page)
     expect(page.get_by_role("link", name="Vanishes")).to_have_attribute("aria-current", "true")
@@ -89,14 +94,26 @@ def test_a_card_is_a_link_to_its_view_and_has_its_numbers_folded(page: Page, ope
     assert query(page) == {"second": ["shapes-resnet-20"]}, "the fold is no part of the link"
 
 
-def test_a_guess_is_answered_by_a_measurement(page: Page) -> None:
-    visit(page, OPENED)
+def test_a_card_is_opened_a_guess_is_answered_and_another_visitor_gets_what_was_chosen_then(
+    page: Page, open_page: Callable[..., Page]
+) -> None:
+    visit(page, "/gradients?" + urlencode(CARD, doseq=True))  # as somebody who got the address of a card
+    assert_explodes(page)
     page.locator(".st-key-guess_depth").get_by_text("8", exact=True).click()
     wait_until_ready(page)
     click(page, "button", "It rises")
     expect(page.get_by_text(re.compile("^Your guess, rises, is (right|wrong)"))).to_be_visible(timeout=PATIENCE)
     assert query(page) == {"source": ["initial"], "depths": ["8"], "norms": ["none"], "scale": ["relative"]}
     expect(page.locator(CHART).get_by_text("plain-8", exact=True)).to_be_visible()
+
+    click(page, "radio", "In a trained network")
+    choose(page, "First network", "plain-8 · Shapes")
+    click(page, "radio", "blocks")
+    sentence = page.get_by_text(re.compile(r"^Toward the input, .* in plain-8 \(first block"))
+    wait_for_sentence(page, sentence)
+    stranger = open_page()
+    visit(stranger, page.url)
+    wait_for_sentence(stranger, stranger.get_by_text(sentence.inner_text()))
 
 
 def test_a_grid_is_widened_measured_and_downloaded(page: Page) -> None:
@@ -201,15 +218,3 @@ def test_a_step_goes_forward_and_back_by_keys_and_buttons(page: Page) -> None:
         assert no_sideways_scroll(page), window
         if window.width == 1440:
             assert_accessible(page, window)
-
-
-def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
-    visit(page, OPENED)
-    click(page, "radio", "In a trained network")
-    choose(page, "First network", "plain-8 · Shapes")
-    click(page, "radio", "blocks")
-    sentence = page.get_by_text(re.compile(r"^Toward the input, .* in plain-8 \(first block"))
-    wait_for_sentence(page, sentence)
-    stranger = open_page()
-    visit(stranger, page.url)
-    wait_for_sentence(stranger, stranger.get_by_text(sentence.inner_text()))
