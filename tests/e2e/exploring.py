@@ -1,8 +1,10 @@
 """What tests of Explore do and look at, and the files that pages save."""
 
+import base64
 import io
 import re
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
@@ -76,14 +78,47 @@ def downloaded(page: Page, kind: str, name: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, content
 
 
-def pixels_of(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+def pixels_of(content: bytes, mode: str = "RGB") -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)).convert(mode))
+
+
+def painted(canvas: Locator, mode: str = "RGB") -> np.ndarray:
+    """uint8 (H, W, channels of `mode`) of what a canvas shows. As a PNG: numbers take Playwright seconds."""
+    address = canvas.evaluate("canvas => canvas.toDataURL()")
+    return pixels_of(base64.b64decode(address.partition(",")[2]), mode)
 
 
 def saved(page: Page, name: str) -> tuple[str, np.ndarray]:
     """The name of the PNG and its pixels."""
     name, content = downloaded(page, "PNG", name)
     return name, pixels_of(content)
+
+
+def drawn(page: Page, name: str) -> tuple[str, str, list[np.ndarray]]:
+    """The name of the SVG, its words, and the pixels of the pictures in it. Nothing in it is elsewhere."""
+    name, content = downloaded(page, "SVG", name)
+    svg = "{http://www.w3.org/2000/svg}"
+    root = ElementTree.fromstring(content)
+    words = " ".join("".join(each.itertext()) for each in root.iter(f"{svg}text"))
+    addresses = [value for each in root.iter(f"{svg}image") for key, value in each.items() if key.endswith("href")]
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    return name, words, [pixels_of(base64.b64decode(address.partition(",")[2])) for address in addresses]
+
+
+def colours(pixels: np.ndarray) -> int:
+    """How many different colours a picture has."""
+    return len(Image.fromarray(pixels).getcolors(pixels.size) or [])
+
+
+def fills_the_screen(page: Page, name: str) -> None:
+    button = page.get_by_role("button", name=f"Full screen: {name}", exact=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(button).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    expect(button).to_be_focused()
 
 
 def works_at(page: Page, url: str) -> None:
@@ -97,6 +132,6 @@ def works_at(page: Page, url: str) -> None:
     open_pictures(page)
     upload(page, "bar", "a.jpg", "image/jpeg", photo(120, 80), wait=False)
     expect(page.get_by_text("Original, 120×80")).to_be_visible()
-    page.goto(f"{url}/compare?picture=sample-6-6")
+    page.goto(f"{url}/models?picture=sample-6-6")
     page.get_by_role("link", name="Explore").click()
     expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()

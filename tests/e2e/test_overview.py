@@ -3,16 +3,13 @@
 One file for the one page.
 """
 
-import base64
-import io
 import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from playwright.sync_api import Locator, Page, Request, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from driving.accessibility import assert_accessible
 from driving.actions import choose, click, query, turn, upload, visit, wait_until_ready
@@ -28,13 +25,7 @@ from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictures, photo, strip_button
-
-
-def painted(canvas: Locator) -> np.ndarray:
-    """uint8 (H, W, 3) of what a canvas shows. As a PNG: half a million numbers take Playwright seconds."""
-    address = canvas.evaluate("canvas => canvas.toDataURL()")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictures, painted, photo, strip_button
 
 
 def test_the_browser_paints_what_the_library_paints(page: Page) -> None:

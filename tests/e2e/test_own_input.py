@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 
 from driving.accessibility import assert_accessible
 from driving.actions import click, query, turn, visit, wait_until_ready
-from tests.e2e.exploring import EXPLAIN, open_pictures, strip_button
+from tests.e2e.exploring import EXPLAIN, open_pictures, painted, strip_button
 
 COLOUR = (0xF2, 0xC1, 0x4E)  # with which the brush begins
 BEHIND = "This tab is in the background: what you see is of the last image before."
@@ -46,15 +46,11 @@ def by_dial(page: Page) -> None:
     assert query(page)["dials"] == ["rotation3"]
     expect(page.get_by_role("slider", name="Rotation")).to_be_focused()
     page.get_by_text("Draw or paint").click()
-    for dark in (False, True):
-        turn(page, dark=dark)
-        assert_accessible(page, "dials and drawing")
-    click(page, "button", "Reset")
-    assert "dials" not in query(page)
 
 
 def by_attack(page: Page) -> None:
-    """The attack by keyboard: each step is answered, the strip has its row, and the link makes it again."""
+    """The attack by keyboard, on what the dial changed: each step is answered, the strip has its row, and the link
+    makes it again."""
     page.get_by_text("Attack the image").click()
     page.get_by_role("slider", name="ε, the largest change").focus()
     for _ in range(16):
@@ -69,7 +65,7 @@ def by_attack(page: Page) -> None:
     assert query(page)["attack"] == ["epsilon4_steps10_second"]
     for dark in (False, True):
         turn(page, dark=dark)
-        assert_accessible(page, "the attack")
+        assert_accessible(page, "dials, drawing and attack")
     bars = page.get_by_role("group", name="The five most probable classes of ")
     answers, sentences = bars.all_inner_texts(), said.all_inner_texts()
     other = page.context.new_page()
@@ -81,16 +77,13 @@ def by_attack(page: Page) -> None:
     other.close()
     click(page, "button", "No attack")
     assert "attack" not in query(page)
-
-
-def pixels(canvas: Locator) -> np.ndarray:
-    """What is on the canvas, uint8 (32, 32, 3)."""
-    data = canvas.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 32, 32).data]")
-    return np.array(data, np.uint8).reshape(32, 32, 4)[..., :3]
+    click(page, "button", "Reset")
+    assert "dials" not in query(page)
 
 
 def stroke(page: Page, canvas: Locator, *places: tuple[float, float]) -> None:
     """The mouse goes over these pixels (x, y) of the canvas, and stays down."""
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
     for index, (x, y) in enumerate(places):
@@ -108,7 +101,7 @@ def by_drawing(page: Page, canvas: Locator) -> str:
     wait_until_ready(page)
     drawn = query(page)["picture"][0]
     assert drawn.startswith("upload-")
-    assert tuple(pixels(canvas)[20, 16]) == COLOUR, "the shape is filled"
+    assert tuple(painted(canvas)[20, 16]) == COLOUR, "the shape is filled"
     expect(page.get_by_role("button", name="Image: your drawing")).to_be_visible()
     expect(page.get_by_role("row", name="Grad-CAM on the object").first).to_be_visible()
     click(page, "button", "Eraser")
@@ -123,13 +116,13 @@ def by_drawing(page: Page, canvas: Locator) -> str:
 def by_brush(page: Page, canvas: Locator) -> None:
     """Paints over an image, and erases to the image's own mean colour."""
     click(page, "button", "Paint over this image")
-    before, said = pixels(canvas), answers(page)
+    before, said = painted(canvas), answers(page)
     click(page, "button", "Brush")
     stroke(page, canvas, (4, 12), (28, 12))
     page.mouse.up()
     wait_until_ready(page)
-    painted = pixels(canvas)
-    assert (painted[12, 6:26] == COLOUR).all() and (painted[22:] == before[22:]).all()
+    after = painted(canvas)
+    assert (after[12, 6:26] == COLOUR).all() and (after[22:] == before[22:]).all()
     assert answers(page) != said, "the networks look at what is painted"
     expect(page.get_by_text("Painted over an image: no object is marked.")).to_be_visible()
     expect(page.get_by_role("row", name="Grad-CAM on the object")).to_have_count(0)
@@ -137,7 +130,7 @@ def by_brush(page: Page, canvas: Locator) -> None:
     stroke(page, canvas, (4, 12), (28, 12))
     page.mouse.up()
     wait_until_ready(page)
-    assert np.abs(pixels(canvas)[12, 6:26] - before.mean(axis=(0, 1))).max() <= 1
+    assert np.abs(painted(canvas)[12, 6:26] - before.mean(axis=(0, 1))).max() <= 1
 
 
 def by_camera(page: Page) -> None:
@@ -188,14 +181,12 @@ def by_camera(page: Page) -> None:
     assert query(page)["picture"][0].startswith("sample-")
 
 
-def without(page: Page, block: str) -> str:
-    """What the networks say without that block, which is then there again."""
+def switched_off(page: Page, block: str) -> str:
+    """What the networks say without that block."""
     strip_button(page, block, "plain-20").click()
     click(page, "button", "Switch off")
     assert query(page)["change"] == [f"{block}@branch:off"]
-    said = answers(page)
-    click(page, "button", "Put all back")
-    return said
+    return answers(page)
 
 
 def test_your_own_input_is_followed_and_two_visitors_see_nothing_of_each_other(
@@ -220,9 +211,11 @@ def test_your_own_input_is_followed_and_two_visitors_see_nothing_of_each_other(
     expect(other.get_by_text(re.compile("an uploaded image, which never leaves the session"))).to_be_visible()
     expect(other.get_by_role("button", name="Image: star, background 6")).to_be_visible()
     expect(other.get_by_role("img", name="your drawing")).to_have_count(0)
-    own = without(page, "stages.0.1")
-    others = without(other, "stages.1.1")
-    assert without(page, "stages.0.1") == own and without(other, "stages.1.1") == others != own
+    own = switched_off(page, "stages.0.1")
+    others = switched_off(other, "stages.1.1")
+    for each in (page, other):
+        click(each, "button", "Put all back")
+    assert switched_off(other, "stages.1.1") == others != own == switched_off(page, "stages.0.1")
     assert "upload" not in page.url and query(other)["picture"] == [drawn]
 
 

@@ -1,42 +1,12 @@
-"""Every picture fills the screen and is saved as PNG and SVG, with its colour bar and caption."""
-
-import base64
-from xml.etree import ElementTree
+"""Every picture fills the screen and is saved as PNG and SVG, with its colour bar and caption: those of Explore and
+Compare. `test_replay.py` has those of a training."""
 
 import numpy as np
 import pytest
-from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from driving.actions import visit
-from tests.e2e.exploring import downloaded, pixels_of, saved
-
-
-def drawn(page: Page, name: str) -> tuple[str, str, list[np.ndarray]]:
-    """The name of the SVG, its words, and the pixels of the pictures in it. Nothing in it is elsewhere."""
-    name, content = downloaded(page, "SVG", name)
-    svg = "{http://www.w3.org/2000/svg}"
-    root = ElementTree.fromstring(content)
-    words = " ".join("".join(each.itertext()) for each in root.iter(f"{svg}text"))
-    addresses = [value for each in root.iter(f"{svg}image") for key, value in each.items() if key.endswith("href")]
-    assert all(address.startswith("data:image/png;base64,") for address in addresses)
-    return name, words, [pixels_of(base64.b64decode(address.partition(",")[2])) for address in addresses]
-
-
-def colours(pixels: np.ndarray) -> int:
-    """How many different colours a picture has."""
-    return len(Image.fromarray(pixels).getcolors(pixels.size) or [])
-
-
-def fills_the_screen(page: Page, name: str) -> None:
-    button = page.get_by_role("button", name=f"Full screen: {name}", exact=True)
-    button.focus()
-    page.keyboard.press("Enter")
-    expect(button).to_have_attribute("aria-pressed", "true")
-    expect(button).to_be_in_viewport()
-    page.keyboard.press("Escape")
-    expect(button).to_have_attribute("aria-pressed", "false")
-    expect(button).to_be_focused()
+from tests.e2e.exploring import colours, drawn, fills_the_screen, painted, saved
 
 
 def test_the_pictures_of_explore(page: Page) -> None:
@@ -44,8 +14,8 @@ def test_the_pictures_of_explore(page: Page) -> None:
     name, overlay = saved(page, "Grad-CAM of plain-20")
     assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-image") and name.endswith(".png")
     canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0 over the image").first
-    pixels = canvas.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 320, 320).data]")
-    shown = np.array(pixels, np.uint8).reshape(320, 320, 4)[..., :3]
+    shown = painted(canvas)
+    assert shown.shape == (320, 320, 3)
     np.testing.assert_array_equal(
         overlay[32 : 32 + 640 : 2, 32 : 32 + 640 : 2], shown, "two pixels for each of the page"
     )
@@ -79,24 +49,6 @@ def test_the_pictures_of_explore(page: Page) -> None:
         assert part in text, "the view of the browser"
     for picture in ("all layers", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
         fills_the_screen(page, picture)
-
-
-def test_the_pictures_of_a_training(page: Page) -> None:
-    visit(page, "/build?replay=shapes-56")
-    page.get_by_role("slider", name="Training step").focus()
-    page.keyboard.press("End")
-    for picture, start in {
-        "loss and accuracy": "Loss-and-accuracy",
-        "gradient map": "Size-of-the-weight-gradient",
-        "Grad-CAM of the test images": "Where-they-look",
-        "predictions of the test images": "The-same-test-images",
-    }.items():
-        name, pixels = saved(page, picture)
-        assert name.startswith(start)
-        assert colours(pixels) > 200
-    _, words, _ = drawn(page, "loss and accuracy")
-    assert "Accuracy" in words and "plain-56 and ResNet-56" in words and "seed 0" in words
-    fills_the_screen(page, "loss and accuracy")
 
 
 def test_the_strip_of_compare(page: Page) -> None:

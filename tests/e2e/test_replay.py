@@ -12,14 +12,11 @@ from explorer import figures, recordings
 from explorer.runs.log import parsed
 from explorer.ui.build import replay
 from explorer.views import enlarge
+from tests.e2e.exploring import colours, drawn, fills_the_screen, painted, saved
 
 LINK = "/build?replay=shapes-56"
 SIDE = 96  # of a painted map
 OPACITY = 0.7
-HEAT = """(canvas) => {
-  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return Array.from(data);
-}"""
 
 
 def slider(page: Page) -> Locator:
@@ -34,14 +31,33 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
-def over(heat: list[int]) -> np.ndarray:
+def over(canvas: Locator) -> np.ndarray:
     """The painted map over grey, as the browser shows it: (SIDE, SIDE, 3)."""
-    pixels = np.array(heat, dtype=np.float64).reshape(SIDE, SIDE, 4)
+    pixels = painted(canvas, "RGBA").astype(float)
+    assert pixels.shape == (SIDE, SIDE, 4)
     alpha = pixels[..., 3:] / 255
     return 128 * (1 - alpha) + pixels[..., :3] * alpha
 
 
-def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
+def its_pictures_are_saved_and_fill_the_screen(page: Page) -> None:
+    """At the end of the training."""
+    slider(page).focus()
+    page.keyboard.press("End")
+    for picture, start in {
+        "loss and accuracy": "Loss-and-accuracy",
+        "gradient map": "Size-of-the-weight-gradient",
+        "Grad-CAM of the test images": "Where-they-look",
+        "predictions of the test images": "The-same-test-images",
+    }.items():
+        name, pixels = saved(page, picture)
+        assert name.startswith(start)
+        assert colours(pixels) > 200
+    _, words, _ = drawn(page, "loss and accuracy")
+    assert "Accuracy" in words and "plain-56 and ResNet-56" in words and "seed 0" in words
+    fills_the_screen(page, "loss and accuracy")
+
+
+def test_a_recorded_training_plays_is_moved_by_hand_and_its_pictures_are_saved(page: Page) -> None:
     visit(page, "/build")
     click(page, "button", "Watch plain-56 and ResNet-56")
     # This visitor's system asks for little motion, so that it waits for the person.
@@ -91,16 +107,16 @@ def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
         )
     ).to_be_visible()
     top = max(top for network in frame["networks"] for top in network["tops"])
-    painted = page.locator(".cams li")
+    shown = page.locator(".cams li")
     for index in range(3):
         for which, network in enumerate(frame["networks"]):
-            heat = painted.nth(index).locator("canvas").nth(which).evaluate(HEAT)
+            canvas = shown.nth(index).locator("canvas").nth(which)
             steps = np.frombuffer(base64.b64decode(network["maps"][index]), np.uint8).reshape(network["size"])
             cam = steps.astype(np.float32) * (network["tops"][index] / 255)
             grey = np.full((SIDE, SIDE, 3), 128, np.uint8)
             heated = np.clip(enlarge(cam, (SIDE, SIDE)) / top, 0, 1)
             expected = figures.overlay(grey, heated, OPACITY).astype(float)
-            assert np.abs(over(heat) - expected).max() <= 3
+            assert np.abs(over(canvas) - expected).max() <= 3
     line = next(line for line in parts["curves"]["panels"][0]["lines"] if line["name"] == "ResNet-56")
     counts = [len(re.findall("[ML]", path.get_attribute("d") or "")) for path in page.locator("g path.running").all()]
     assert sum(x <= frame["step"] for x in line["x"]) in counts
@@ -116,6 +132,8 @@ def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
         right = sum(index == label for index, label in zip(classes, labels, strict=True))
         expect(page.get_by_text(f"{title}: {right} of 12 right")).to_be_visible()
 
+    its_pictures_are_saved_and_fill_the_screen(page)
+    slider(page).fill(str(frame["step"]))
     for dark in (False, True):
         turn(page, dark=dark)
         assert step(page) == frame["step"], "another theme draws the same step"
@@ -124,9 +142,8 @@ def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
 
     # The link alone leads here, and plays by itself where the visitor's system has nothing against it.
     page.emulate_media(reduced_motion="no-preference")
-    for arrive in (page.reload, lambda: page.goto(LINK)):
-        arrive()
-        expect(button(page, "Pause")).to_be_visible()
+    page.goto(LINK)
+    expect(button(page, "Pause")).to_be_visible()
     page.emulate_media(reduced_motion="reduce")
     button(page, "Pause").click()
     click(page, "button", "Explore these two networks")
