@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.films import Film
 from benchmarks.rows import machine, write
 from benchmarks.runs import end
 from benchmarks.visitors import PAGES, WITHOUT_RUN, Visitor, random_picture
@@ -38,8 +39,9 @@ class Belongings:
     """What belongs to one visitor, as it would stand in an answer.
 
     `contents` must reach nobody else: the secret word in the names of picture, model, classes and run; cookie and
-    session, with the token for its drawings; the number of the run; their pictures as they are drawn. `keys` name the
-    picture and the model in an address: whoever asks for them finds them in the answer's own address.
+    session, with the token for its drawings; the number of the run; the networks of one that is over; their pictures as
+    they are drawn. `keys` name the picture and the model in an address: whoever asks for them finds them in the
+    answer's own address.
     """
 
     contents: frozenset[bytes]
@@ -53,8 +55,10 @@ class Belongings:
 class Owner(Visitor):
     """A visitor with a picture, a model and a run of their own."""
 
-    def __init__(self, url: str, number: int, owner: str | None = None, word: str = "") -> None:
-        super().__init__(url, number, owner)
+    def __init__(
+        self, url: str, number: int, owner: str | None = None, word: str = "", film: Film | None = None
+    ) -> None:
+        super().__init__(url, number, owner, film)
         self.word = word or f"word{secrets.token_hex(8)}"
         self.content = random_picture(secrets.randbits(32))
         self.model = self.picture = ""
@@ -99,6 +103,7 @@ class Owner(Visitor):
             pictures = [address for address in self.session.media if len(self.session.file(address)) > LARGE]
             seen += [address.encode() for address in pictures] + list(embedded(self.session.answer))
         names = [self.word, self.session.owner, self.session.id, self.session.token, self.run.id]
+        names += self.film.networks if self.film else ()
         private = [each for each in seen if not any(each in answer for answer in everybodys)]
         return Belongings(
             frozenset([name.encode() for name in names] + private),
@@ -209,10 +214,11 @@ class Search:
             self.found.leaks += [f"{self.who}, {what}: {each.decode(errors='replace')}" for each in leaked]
 
 
-def isolate(url: str, visitors: int, answers: int) -> Found:
-    """So many visitors at once, until so many answers were searched. EXPLORER_DATA must be the app's own folder."""
+def isolate(url: str, visitors: int, answers: int, films: Sequence[Film] = ()) -> Found:
+    """So many visitors at once, until so many answers were searched. EXPLORER_DATA must be the app's own folder. Of the
+    `films`, runs that are over, each visitor has one."""
     found = Found()
-    owners = [Owner(url, number) for number in range(visitors)]
+    owners = [Owner(url, number, film=films[number] if films else None) for number in range(visitors)]
     stranger = Visitor(url, visitors)
     try:
         _together([owner.move_in for owner in owners], found)

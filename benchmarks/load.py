@@ -110,15 +110,9 @@ def warm_up(url: str) -> None:
 def settle(url: str, watch: Watch, ttl: float = TTL) -> Taking:
     """What the process takes after every session that is gone has been forgotten.
 
-    Streamlit forgets those whose time is over when it stores the next, so two more come and go; script threads and
-    what their sessions held end a little later.
+    Streamlit forgets those whose time is over when it stores the next, so one more comes and goes, which it keeps;
+    script threads and what their sessions held end a little later.
     """
-    time.sleep(ttl + 1.5)
-    for _ in range(2):
-        session = Session(url)
-        session.rerun("models")
-        session.close()
-        time.sleep(0.5)
     time.sleep(ttl + 1.5)
     last = Session(url)
     last.rerun("models")
