@@ -14,6 +14,7 @@ from driving.actions import upload
 from tests.e2e.conftest import SCREENSHOTS
 
 EXPLAIN = "**/api/explain"
+SMALL = "/?first=shapes-plain-8&second=shapes-resnet-8"  # where depth is not the subject
 COMPLETE = "document.documentElement.dataset.viewer === 'complete'"  # all layers have been fetched
 
 

@@ -10,18 +10,18 @@ from playwright.sync_api import BrowserContext, Page, expect
 from driving.actions import choose, click, query, visit, wait_until_ready
 from driving.server_process import served
 from tests.conftest import keep_speed
-from tests.e2e.exploring import open_pictures, strip_button, works_at
+from tests.e2e.exploring import SMALL, open_pictures, strip_button, works_at
 
 
 def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page: Page) -> None:
-    visit(page, "/?layers=main")
+    visit(page, f"{SMALL}&layers=main")
     seen = [query(page)]
     acts: list[Callable[[], object]] = [
-        lambda: strip_button(page, "stages.1.0.conv2", "ResNet-20").click(),
+        lambda: strip_button(page, "stages.1.0.conv2", "ResNet-8").click(),
         lambda: choose(page, "Class to explain", "ring"),
         lambda: page.get_by_text("network", exact=True).click(),
         lambda: click(page, "button", "Next"),
-        lambda: strip_button(page, "stages.0.1", "ResNet-20").click(),
+        lambda: strip_button(page, "stages.0.0", "ResNet-8").click(),
         lambda: choose(page, "Second network", "None"),
     ]
     for act in acts:
@@ -34,7 +34,7 @@ def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page:
         wait_until_ready(page)
         assert query(page) == wanted
         expect(
-            page.get_by_role("heading", name=f"Layer {wanted.get('layer', ['stages.2.2'])[0]}", exact=True)
+            page.get_by_role("heading", name=f"Layer {wanted.get('layer', ['stages.2.0'])[0]}", exact=True)
         ).to_be_visible()
     for wanted in seen[1:]:
         page.go_forward()
@@ -87,40 +87,40 @@ def test_an_old_link_with_a_layer_inside_a_block_in_its_fragment_shows_it(page: 
 
 def test_panels_of_the_server_follow_the_layer_of_the_viewer_whose_strip_answers_from_every_tab(page: Page) -> None:
     """The Layer tab is drawn alone, the others with the whole page: the strip has to know which."""
-    visit(page, "/?layers=main")
+    visit(page, f"{SMALL}&layers=main")
 
     def choose_layer(layer: str) -> None:
-        strip_button(page, layer, "ResNet-20").click()
+        strip_button(page, layer, "ResNet-8").click()
         expect(page.get_by_role("heading", name=f"Layer {layer}")).to_be_visible()
         wait_until_ready(page)  # Streamlit drops the pictures of a run that another one follows at once
 
     choose_layer("stages.1.0.conv2")
     click(page, "tab", "Channels")
-    choose_layer("stages.1.1.conv1")
+    choose_layer("stages.2.0.conv1")
     click(page, "tab", "Layer")
     choose_layer("stages.1.0.conv1")
     click(page, "tab", "Block")
     expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.1.0")
-    choose_layer("stages.0.1.conv1")
-    expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.0.1")
-    choose(page, "Block", "stages.2.1")
-    expect(page.get_by_role("heading", name="Layer stages.2.1", exact=True)).to_be_visible()
-    assert query(page)["layer"] == ["stages.2.1"]
+    choose_layer("stages.0.0.conv1")
+    expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.0.0")
+    choose(page, "Block", "stages.2.0")
+    expect(page.get_by_role("heading", name="Layer stages.2.0", exact=True)).to_be_visible()
+    assert query(page)["layer"] == ["stages.2.0"]
     page.reload()  # the panel is drawn once, of the layer in the link: no picture of another one is missing
     wait_until_ready(page)
-    expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.2.1")
+    expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.2.0")
 
 
 def test_two_tabs_of_one_browser_are_two_views(page: Page) -> None:
-    visit(page)
+    visit(page, SMALL)
     other = page.context.new_page()
-    visit(other, "/?picture=sample-1-3")
+    visit(other, f"{SMALL}&picture=sample-1-3")
     open_pictures(page)
     click(page, "button", "heart")
-    strip_button(other, "stages.0.1", "ResNet-20").click()
+    strip_button(other, "stages.0.0", "ResNet-8").click()
     wait_until_ready(other)
     expect(page.get_by_text("drawn heart, number 6", exact=True)).to_be_visible()
-    expect(page.get_by_role("heading", name="Layer stages.2.2", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Layer stages.2.0", exact=True)).to_be_visible()
     expect(other.get_by_text("drawn ring, number 3", exact=True)).to_be_visible()
 
 

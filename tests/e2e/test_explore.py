@@ -15,7 +15,7 @@ from explorer.architectures import ArchitectureSpec, Stage
 from explorer.datasets import shapes
 from explorer.images import to_input
 from tests.e2e.conftest import PATIENCE, Server
-from tests.e2e.exploring import give_photo, open_pictures, photo, strip_button
+from tests.e2e.exploring import SMALL, give_photo, open_pictures, photo, strip_button
 from tests.test_pages import kept_run
 
 
@@ -142,7 +142,7 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page) -> Non
 
 
 def test_a_photo_is_shown_upright_and_each_kind_of_picture_is_offered_networks_that_know_it(page: Page) -> None:
-    visit(page, "/?picture=sample-6-41")
+    visit(page, f"{SMALL}&picture=sample-6-41")
     expect(page.get_by_text("drawn star, number 41", exact=True)).to_be_visible()
     give_photo(page, "holiday.jpg", photo(orientation=6))
     expect(page.get_by_text("Original, 200×300")).to_be_visible()  # 300×200 turned by its EXIF

@@ -25,7 +25,7 @@ from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictures, painted, photo, strip_button
+from tests.e2e.exploring import COMPLETE, EXPLAIN, SMALL, Line, give_photo, open_pictures, painted, photo, strip_button
 
 
 def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
@@ -96,7 +96,7 @@ def test_in_deep_networks_bars_say_how_strong_a_layer_is_and_a_layer_too_large_t
 
 def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
     """By tile, "Next", number and keyboard, while the rest of the page stays; another tab draws all of it."""
-    visit(page)
+    visit(page, SMALL)
     gallery = page.get_by_role("group", name="The ten drawn shapes on this background")
     for tab in ("Layer", "Channels"):
         if tab != "Layer":
@@ -258,7 +258,7 @@ def a_file_that_is_broken_or_too_large_is_one_sentence(page: Page) -> None:
 
 
 def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing(page: Page) -> None:
-    visit(page, "/?layer=stages.1.0")
+    visit(page, f"{SMALL}&layer=stages.1.0")
     a_file_that_is_broken_or_too_large_is_one_sentence(page)
     box = page.locator(".st-key-bar input[type=file]")
     files = [{"name": f"{side}.jpg", "mimeType": "image/jpeg", "buffer": photo(side, side)} for side in (101, 102, 103)]

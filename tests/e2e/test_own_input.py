@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 
 from driving.accessibility import assert_accessible
 from driving.actions import click, query, turn, visit, wait_until_ready
-from tests.e2e.exploring import EXPLAIN, open_pictures, painted, strip_button
+from tests.e2e.exploring import EXPLAIN, SMALL, open_pictures, painted, strip_button
 
 COLOUR = (0xF2, 0xC1, 0x4E)  # with which the brush begins
 BEHIND = "This tab is in the background: what you see is of the last image before."
@@ -170,7 +170,7 @@ def by_camera(page: Page) -> None:
     browser.send("Browser.setPermission", {**lost, "setting": "granted"})
     browser.detach()
     wait_until_ready(page)
-    assert query(page)["picture"] != kept and answers(page).startswith("plain-20: ")
+    assert query(page)["picture"] != kept and answers(page).startswith("plain-8: ")
     expect(page.get_by_role("button", name="Image: your camera image")).to_be_visible()
     page.get_by_role("button", name="Start the camera").click()
     expect(page.get_by_role("button", name="Stop the camera")).to_be_visible()
@@ -183,7 +183,7 @@ def by_camera(page: Page) -> None:
 
 def switched_off(page: Page, block: str) -> str:
     """What the networks say without that block."""
-    strip_button(page, block, "plain-20").click()
+    strip_button(page, block, "plain-8").click()
     click(page, "button", "Switch off")
     assert query(page)["change"] == [f"{block}@branch:off"]
     return answers(page)
@@ -192,7 +192,7 @@ def switched_off(page: Page, block: str) -> str:
 def test_your_own_input_is_followed_and_two_visitors_see_nothing_of_each_other(
     page: Page, open_page: Callable[[], Page]
 ) -> None:
-    visit(page)
+    visit(page, SMALL)
     by_dial(page)
     by_attack(page)
     canvas = page.get_by_role("application", name="Drawing canvas")
@@ -211,16 +211,16 @@ def test_your_own_input_is_followed_and_two_visitors_see_nothing_of_each_other(
     expect(other.get_by_text(re.compile("an uploaded image, which never leaves the session"))).to_be_visible()
     expect(other.get_by_role("button", name="Image: star, background 6")).to_be_visible()
     expect(other.get_by_role("img", name="your drawing")).to_have_count(0)
-    own = switched_off(page, "stages.0.1")
-    others = switched_off(other, "stages.1.1")
+    own = switched_off(page, "stages.0.0")
+    others = switched_off(other, "stages.1.0")
     for each in (page, other):
         click(each, "button", "Put all back")
-    assert switched_off(other, "stages.1.1") == others != own == switched_off(page, "stages.0.1")
+    assert switched_off(other, "stages.1.0") == others != own == switched_off(page, "stages.0.0")
     assert "upload" not in page.url and query(other)["picture"] == [drawn]
 
 
 def test_a_photo_of_the_camera_is_an_image_and_the_camera_goes_off_with_its_place(page: Page) -> None:
-    visit(page)
+    visit(page, SMALL)
     open_pictures(page)
     click(page, "button", "Ship at sea")
     expect(page.get_by_text("Original, 480×360")).to_be_visible()

@@ -7,13 +7,11 @@ from playwright.sync_api import Page, expect
 
 from driving.accessibility import assert_accessible
 from driving.actions import visit, wait_until_ready
-from tests.e2e.exploring import strip_button
-
-PAIR = "/?first=shapes-plain-8&second=shapes-resnet-8"
+from tests.e2e.exploring import SMALL, strip_button
 
 
 def test_a_row_is_switched_on_by_keyboard_and_is_in_the_link(page: Page) -> None:
-    visit(page, PAIR)
+    visit(page, SMALL)
     page.get_by_text("More rows along the depth").focus()
     page.keyboard.press("Enter")
     switch = page.get_by_role("checkbox", name=re.compile("Receptive field"))
@@ -39,7 +37,7 @@ def test_a_row_is_switched_on_by_keyboard_and_is_in_the_link(page: Page) -> None
 
 
 def test_a_link_with_rows_opens_them_and_other_networks_get_their_own(page: Page) -> None:
-    visit(page, f"{PAIR}#rows=field,distance")
+    visit(page, f"{SMALL}#rows=field,distance")
     expect(page.get_by_role("img", name=re.compile("^distance of the networks"))).to_be_visible()
     expect(page.get_by_role("checkbox", name=re.compile("Distance to the twin"))).to_be_checked()
     visit(page, "/?first=shapes-resnet-8&second=none#rows=field,distance")
