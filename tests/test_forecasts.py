@@ -25,6 +25,7 @@ from explorer.ui import forecasts
 from explorer.ui.build_state import QUICK_TRAINING, BuildState, regular_stages
 from explorer.ui.services.process_tuning import threads
 from tests.conftest import SPEED, keep_speed
+from tests.test_promises import leaving, write_hook
 
 TWINS = (cifar(20, "none"), cifar(20))
 MINUTE = TrainingConfig(seconds=60.0, batch_size=64)
@@ -161,7 +162,12 @@ def test_auto_goes_with_no_choice_of_a_network(capsys: pytest.CaptureFixture[str
 def test_auto_measures_this_machine_in_a_process_of_its_own_trains_what_it_forecast_and_leaves_nothing_behind(
     capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path, data_folder
 ) -> None:
-    """One measurement for all of it: it takes seconds on every core."""
+    """One measurement for all of it: it takes seconds on every core. Its process asks nothing of another machine, by
+    the hook of `test_promises.py`."""
+    hook = data_folder / "python"
+    hook.mkdir()
+    write_hook(hook, hook / "calls.txt")
+    monkeypatch.setenv("PYTHONPATH", str(hook))
     data_folder.joinpath("speed.json").unlink()
     assert machine_speed.last_measured() is None
     measured: list[Speed] = []
@@ -185,6 +191,8 @@ def test_auto_measures_this_machine_in_a_process_of_its_own_trains_what_it_forec
     assert plain["test"]["n"] == residual["test"]["n"] == 1200 and 0 <= residual["test"]["accuracy"] <= 1
     assert not list(tmp_path.iterdir()) and not runs.list_runs()
     assert os.environ["EXPLORER_DATA"] == str(data_folder)
+    calls = (hook / "calls.txt").read_text()
+    assert "explorer speed" in calls and not leaving(hook / "calls.txt"), calls
     (found,) = measured
     assert machine_speed.last_measured() == found and machine_speed.is_fresh(found)
     assert before < found.measured < time.time() and found.start > 0

@@ -34,6 +34,7 @@ from benchmarks.isolation import Owner
 from benchmarks.visitors import PAGES
 from driving.protocol_client import Session, SessionError
 from driving.server_process import served, wait_for
+from tests.conftest import keep_speed
 
 ROOT = Path(__file__).parents[1]
 MIB = 2**20
@@ -88,19 +89,30 @@ class Server(NamedTuple):
     calls: Path  # what SITECUSTOMIZE wrote down
 
     def leaving(self) -> list[str]:
-        return [line for line in self.calls.read_text().splitlines() if line.startswith("leaves")]
+        return leaving(self.calls)
+
+
+def leaving(calls: Path) -> list[str]:
+    return [line for line in calls.read_text().splitlines() if line.startswith("leaves")]
+
+
+def write_hook(folder: Path, calls: Path) -> None:
+    """Writes `SITECUSTOMIZE` into the folder; `calls` is the file that it writes into."""
+    hook = SITECUSTOMIZE.replace("{here}", repr(HERE)[1:-1]).replace("{log!r}", repr(str(calls)))
+    (folder / "sitecustomize.py").write_text(hook)
 
 
 @contextmanager
 def listened(folder: Path, *options: str, script: str = "app.py") -> Iterator[Server]:
     """A server without a proxy, whose ways out are listened to and whose user wants no protection."""
     calls, data, home = folder / "calls.txt", folder / "data", folder / "home"
+    data.mkdir()
+    keep_speed(data)  # `test_forecasts.py` listens to the process that measures it
     (home / ".streamlit").mkdir(parents=True)
     wanted = [f"{option} = {json.dumps(value)}" for option, value in {**OFF, "server.address": "0.0.0.0"}.items()]
     (home / ".streamlit" / "config.toml").write_text("\n".join(wanted))
     (folder / "python").mkdir()
-    hook = SITECUSTOMIZE.replace("{here}", repr(HERE)[1:-1]).replace("{log!r}", repr(str(calls)))
-    (folder / "python" / "sitecustomize.py").write_text(hook)
+    write_hook(folder / "python", calls)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             patch.delenv(name, raising=False)
@@ -201,8 +213,7 @@ for host, port in (("elsewhere.example", 80), ("192.0.2.1", 80), ("127.0.0.1", i
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("192.0.2.1", 80))
 """
     calls = tmp_path / "calls.txt"
-    hook = (app.calls.parent / "python" / "sitecustomize.py").read_text().replace(str(app.calls), str(calls))
-    (tmp_path / "sitecustomize.py").write_text(hook)
+    write_hook(tmp_path, calls)
     said = subprocess.run(
         [sys.executable, "-c", code, str(urlsplit(app.url).port)],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -210,7 +221,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("192.0.2.1", 80))
         text=True,
     )
     assert said.stdout.splitlines() == ["this test lets nothing leave the machine"] * 2 + ["127.0.0.1"]
-    assert [line for line in calls.read_text().splitlines() if line.startswith("leaves")] == [
+    assert leaving(calls) == [
         "leaves socket.getaddrinfo elsewhere.example",
         "leaves socket.getaddrinfo 192.0.2.1",
         "leaves socket.sendto 192.0.2.1",

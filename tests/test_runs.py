@@ -663,7 +663,7 @@ def small(tmp_path: Path, disk: SlowDisk, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_a_full_disk_is_said_the_last_state_stays_and_after_freeing_the_run_goes_on(small: SmallDisk, disk: SlowDisk):
-    asked = request(epochs=40)
+    asked = request()
     disk.takes(0.0, ".state.", 1)
     run = submit(asked)
     wait_until(lambda: run.state.exists() and any(run.folder.glob(".state.*")), "it has saved one state, not two")
@@ -688,7 +688,7 @@ def test_a_full_disk_is_said_the_last_state_stays_and_after_freeing_the_run_goes
     wait_for(run, "finished")
     start = runs.status(run).log.start
     assert start and start["step"] > 0
-    assert has_trained_like(run, epochs=40)
+    assert has_trained_like(run)
 
 
 def test_a_damaged_request_or_state_fails_with_one_sentence(place: Path, disk: SlowDisk):
