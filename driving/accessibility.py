@@ -173,7 +173,7 @@ STOPS = """within => {
     window.stops = {
         names: units.map(name),
         step: async () => {
-            await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+            await new Promise(requestAnimationFrame);  // React has drawn what has the focus
             let at = document.activeElement;
             while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
             at = at.closest('canvas') ?? at;  // a table's cells are elements within its canvas, which draws their frame

@@ -152,6 +152,14 @@ def windows(page: Page) -> Iterator[Window]:
         yield Window(width, dark)
 
 
+def widths(page: Page) -> Iterator[int]:
+    """The page in a narrow window, and in a wide one as it then stays."""
+    for width in (1024, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        wait_until_ready(page)
+        yield width
+
+
 def query(page: Page) -> dict[str, list[str]]:
     """The fields of the URL: of its query, and of the viewer's fragment."""
     url = urlsplit(page.url)

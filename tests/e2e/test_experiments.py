@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from driving.actions import no_sideways_scroll, query, visit, wait_until_ready, windows
+from driving.actions import no_sideways_scroll, query, visit, wait_until_ready, widths, windows
 from driving.server_process import wait_for
 from tests.e2e.conftest import PATIENCE, Server
 
@@ -89,7 +89,5 @@ def test_a_surface_is_drawn_while_it_is_measured_and_stopped_with_what_it_has(pa
     wait_until_ready(page)
     expect(page.get_by_text("of 10,201 points were not measured").first).to_be_visible()
     expect(page.locator(".js-plotly-plot canvas").first).to_be_visible()
-    for width in (1440, 1024):  # no theme changes a width
-        page.set_viewport_size({"width": width, "height": 900})
-        wait_until_ready(page)
+    for width in widths(page):
         assert no_sideways_scroll(page), width

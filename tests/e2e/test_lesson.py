@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from driving.accessibility import nameless_pictures, violations
-from driving.actions import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
+from driving.actions import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, widths, windows
 from explorer.ui.streamlit_internals import PRESENTED
 from tests.e2e.exploring import saved
 from tests.e2e.test_compare import TWINS
@@ -67,15 +67,15 @@ def test_a_presentation_is_larger_has_no_menu_and_ends_with_escape(page: Page) -
     visit(page, "/compare")
     before = page.evaluate(SIZES)
     click(page, "button", "Present")
-    for window in windows(page):
+    for width in widths(page):
         after = page.evaluate(SIZES)
         assert (
             after["text"] >= PRESENTED * before["text"] - 0.01 and after["chart"] >= PRESENTED * before["chart"] - 0.01
         )
-        assert not page.evaluate(CUT), window
-        assert no_sideways_scroll(page), window
+        assert not page.evaluate(CUT), width
+        assert no_sideways_scroll(page), width
         for hidden in ("stSidebar", "stHeader", "stTopNavLink"):
-            assert not page.get_by_test_id(hidden).first.is_visible(), (hidden, window)
+            assert not page.get_by_test_id(hidden).first.is_visible(), (hidden, width)
     strip = page.locator(".aligned .grid")
     _, pixels = saved(page, "aligned maps")
     assert pixels.shape[1] == pytest.approx(2 * strip.evaluate("grid => grid.offsetWidth") + 64, abs=2), "no zoom"
