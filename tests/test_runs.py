@@ -512,6 +512,7 @@ def test_two_servers_submit_at_once_and_are_killed_and_one_run_after_the_other_f
     assert sorted(tickets.values()) == [1, 2, 3, 4]
     queue.sort(key=lambda run: tickets[run.id])
     assert [runs.status(run).queue_position for run in queue] == [0, 1, 2, 3]
+    stop(queue.pop())  # three have an order, and each imports torch
     wait_for(queue[0], "running")
     killed = process_of(queue[0])
     died = time.time()  # or a moment later
@@ -522,7 +523,7 @@ def test_two_servers_submit_at_once_and_are_killed_and_one_run_after_the_other_f
         # The last one first: when it is seen to run, all before it have ended, and are seen so.
         states = [runs.status(run).state for run in reversed(queue)][::-1]
         assert states.count("running") <= 1 and "failed" not in states
-        return states == ["interrupted", "finished", "finished", "finished"]
+        return states == ["interrupted", "finished", "finished"]
 
     wait_until(none_is_left, "the others have run without anybody's help", 2 * LONG_S)
     begins = [events(run, "phase")[0]["time"] for run in queue]
