@@ -26,12 +26,30 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["EXPLORER_GIVE_WAY"] = "0"
 
 
+def rewrite_a_share(config: pytest.Config, worker: int, workers: int) -> None:
+    """Rewrites the asserts of each so many-th file of tests that is not yet kept rewritten: all workers import all of
+    them, and in a fresh checkout each of them would spend three seconds on what another one does."""
+    from _pytest.assertion import rewrite
+
+    if sys.dont_write_bytecode:
+        return
+    files = sorted(path for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py")
+    for path in files[worker::workers]:
+        kept = rewrite.get_cache_dir(path) / f"{path.stem}{rewrite.PYC_TAIL}"
+        is_test = path.name.startswith("test_")  # only these and plugins are rewritten
+        if is_test and not kept.exists() and rewrite.try_makedirs(kept.parent):
+            digest, code = rewrite._rewrite_test(path, config)
+            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, digest, kept)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keeps the garbage collector from all that is imported: it stays, and to look through it takes a tenth of the
     time of every test of a page. What Streamlit's loggers hear passes through the root's: pytest would put handlers on
     each of a hundred that keep it to themselves, six times a test."""
     gc.disable()
+    if about := getattr(session.config, "workerinput", None):
+        rewrite_a_share(session.config, int(about["workerid"].removeprefix("gw")), about["workercount"])
     try:
         return (yield)
     finally:
