@@ -49,7 +49,7 @@ load: $(VENV)/.installed-dev ## many users at once: waits, errors, memory, writt
 
 fuzz: $(VENV)/.installed-dev ## damage files, links and JSON at random for some minutes: make fuzz TIMES=50 SEED=7
 	@seed=$${SEED:-$$RANDOM$$RANDOM}; echo "make fuzz TIMES=$(or $(TIMES),20) SEED=$$seed repeats this"; \
-	FUZZ_TIMES=$(or $(TIMES),20) OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/fuzz --hypothesis-seed=$$seed
+	FUZZ_TIMES=$(or $(TIMES),20) OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/fuzz --hypothesis-seed=$$seed -W "ignore:Generating overly large repr"
 
 pretrained: $(VENV)/.installed ## train the networks in pretrained/ again, which takes hours: make pretrained DATA=cifar10-folder
 	$(PYTHON) -m explorer pretrained all $(if $(DATA),--data "$(DATA)")

@@ -648,6 +648,10 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     "no graph": (lambda: b"\x08\x08\x12\x04test", "holds no graph"),
     "noise": (lambda: b"\x08\x08" + np.random.default_rng(0).bytes(4000), "damaged or cut off"),
     "cyclic": (_cyclic, "circle"),
+    "name in no UTF-8": (
+        lambda: classifier().SerializeToString().replace(b"\n\x01x", b"\n\x01\xff", 1),
+        "not in UTF-8",
+    ),
     "external data": (_external, "another file"),
     "shape that lies": (_lying, "does not fit its"),
     "huge shape": (_huge, "impossible shape"),

@@ -77,6 +77,8 @@ class GraphSpec(ArchitectureSpec):
     beside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.input_shape) != 3:
+            raise ValueError("`input_shape` must be channels, height and width.")
         for index, high in enumerate((16, MAXIMUM["pixels"], MAXIMUM["pixels"])):
             check_number(f"input_shape[{index}]", self.input_shape[index], 1, high)
         check_number("classes", self.classes, 1, MAXIMUM["units"])

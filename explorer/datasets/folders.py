@@ -232,8 +232,9 @@ def read_layout(
     notes += layout.notes
     if encodings := listing.encodings:
         used = next(iter(encodings))
+        example = printable_path((encodings[used],))
         notes.append(
-            f"The archive does not tell the encoding of its names; they are read as {TITLES[used]} ({encodings[used]})."
+            f"The archive does not tell the encoding of its names; they are read as {TITLES[used]} ({example})."
         )
     (train, validation_split, test), rendering = yield from _decoded(
         listing, splits, class_names, size, notes, skipped, rendering

@@ -77,6 +77,7 @@ def is_network(name: str) -> bool:
     if _file_of(name) is None:  # its weights may still be in memory
         return False
     try:
+        read_header(name)  # its file may have been damaged since its weights were read
         checkpoint(name)
     except CheckpointError:
         return False

@@ -170,6 +170,8 @@ def _check_model(model: ModelProto, is_small: bool) -> None:
     lean.graph.output.extend(stated)  # the checker demands a shape of each, and nothing here does
     try:
         onnx.checker.check_model(lean)
+    except UnicodeDecodeError:
+        raise WeightsError("has a name or text that is not in UTF-8, as ONNX demands it.") from None
     except Exception as error:  # onnx.checker.ValidationError, and errors of protobuf
         text = str(error)
         if "topologically sorted" in text or "must be topologically" in text:
