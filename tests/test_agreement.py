@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy  # type: ignore[import-untyped]
 import torch
 from PIL import Image
-from scipy import stats  # type: ignore[import-untyped]
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.checkpoints import Checkpoint
@@ -155,7 +155,7 @@ def test_wilson_by_hand() -> None:
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 40), (40, 40), (1, 40), (77, 100), (3927, 4000)])
 def test_wilson_against_scipy(right: int, n: int) -> None:
-    expected = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    expected = scipy.stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
     result = accuracy(right, n)
     assert (result.low, result.high) == pytest.approx((expected.low, expected.high), rel=1e-12, abs=1e-15)
     assert 0 <= result.low <= result.share <= result.high <= 1
@@ -178,7 +178,7 @@ def test_mcnemar_by_hand() -> None:
 
 @pytest.mark.parametrize(("a", "b"), [(1, 8), (10, 25), (38, 24), (300, 360), (3000, 3300), (1, 900)])
 def test_mcnemar_against_scipy(a: int, b: int) -> None:
-    assert mcnemar(a, b) == pytest.approx(stats.binomtest(a, a + b, 0.5).pvalue, rel=1e-9)
+    assert mcnemar(a, b) == pytest.approx(scipy.stats.binomtest(a, a + b, 0.5).pvalue, rel=1e-9)
 
 
 def test_confusion_has_labels_in_rows() -> None:

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+import scipy  # type: ignore[import-untyped]
 import torch
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from explorer.architectures import ArchitectureSpec, Network, Recorder, Stage, build
 from explorer.attribution import (
@@ -233,8 +233,8 @@ def test_a_cascade_is_its_maps():
     assert [len(names) for names in found.layers] == [3, 6, 6]  # of 8 layers 2, 3 and 3; only the head has no norm
     np.testing.assert_array_equal(found.original, make_map(network, image))
     for values, signed, absolute in zip(found.maps, found.correlations, found.absolute_correlations, strict=True):
-        assert signed == pytest.approx(spearmanr(found.original.ravel(), values.ravel()).statistic)
-        expected = spearmanr(np.abs(found.original).ravel(), np.abs(values).ravel()).statistic
+        assert signed == pytest.approx(scipy.stats.spearmanr(found.original.ravel(), values.ravel()).statistic)
+        expected = scipy.stats.spearmanr(np.abs(found.original).ravel(), np.abs(values).ravel()).statistic
         assert absolute == pytest.approx(expected) and signed != pytest.approx(absolute)
     again, other = (finished(cascading_randomisation(network, image, make_map, most=3, seed=seed)) for seed in (0, 1))
     np.testing.assert_array_equal(again.maps, found.maps)
@@ -350,7 +350,7 @@ def test_spearman_worked_out_by_hand():
 def test_spearman_equals_scipys(levels: int):
     generator = np.random.default_rng(levels)
     a, b = generator.integers(0, levels, (2, 20, 15))
-    assert spearman(a + b, b) == pytest.approx(spearmanr((a + b).ravel(), b.ravel()).statistic, rel=1e-12)
+    assert spearman(a + b, b) == pytest.approx(scipy.stats.spearmanr((a + b).ravel(), b.ravel()).statistic, rel=1e-12)
 
 
 def test_every_answer_says_how_to_read_it():

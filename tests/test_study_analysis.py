@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats  # type: ignore[import-untyped]
 
 from explorer.files import csv_text
 from explorer.intervals import mean, t_quantile
@@ -27,12 +27,12 @@ Key = tuple[int, str, int]
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30, 119, 499])
 @pytest.mark.parametrize("share", [0.5, 0.75, 0.9, 0.975, 0.9995])
 def test_the_quantile_is_scipys(share: float, freedom: int) -> None:
-    assert t_quantile(share, freedom) == pytest.approx(stats.t.ppf(share, freedom), rel=1e-9, abs=1e-12)
+    assert t_quantile(share, freedom) == pytest.approx(scipy.stats.t.ppf(share, freedom), rel=1e-9, abs=1e-12)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=12).filter(lambda values: np.std(values) > 1e-6))
 def test_the_interval_of_a_mean_is_scipys(values: list[float]) -> None:
-    found, expected = mean(values), stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found, expected = mean(values), scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-9)
     assert found.n == len(values) and found.value == pytest.approx(np.mean(values), abs=1e-12)
 
@@ -92,24 +92,24 @@ def test_means_differences_and_interactions_are_those_of_scipy() -> None:
         own = values[dict(each.cell)["depth"], dict(each.cell)["shortcut"]]
         for estimate, factor in ((each.errors.test, 1), (each.errors.train, 0.1)):
             assert estimate and (estimate.low, estimate.high) == pytest.approx(
-                interval(stats.ttest_1samp(own * factor, 0))
+                interval(scipy.stats.ttest_1samp(own * factor, 0))
             )
     assert [dict(each.at) for each in found.differences] == [{"depth": depth} for depth in DEPTHS]
     for difference, depth in zip(found.differences, DEPTHS, strict=True):
         test = difference.errors.test
-        paired = stats.ttest_rel(values[depth, "none"], values[depth, "identity"])
+        paired = scipy.stats.ttest_rel(values[depth, "none"], values[depth, "identity"])
         assert test and (test.low, test.high) == pytest.approx(interval(paired))
     gains = {depth: values[depth, "none"] - values[depth, "identity"] for depth in DEPTHS}
     assert [(each.first, each.last) for each in found.interactions] == [(8, 20), (8, 56)]
     for change in found.interactions:
         test = change.errors.test
-        contrast = stats.ttest_rel(gains[change.last], gains[change.first])
+        contrast = scipy.stats.ttest_rel(gains[change.last], gains[change.first])
         assert test and (test.low, test.high) == pytest.approx(interval(contrast))
         assert test.value == pytest.approx(np.mean(gains[change.last]) - np.mean(gains[change.first]))
     assert len(found.trends) == 4
     for change in found.trends:
         train = change.errors.train
-        step = stats.ttest_rel(values[change.last, change.kind] / 10, values[change.first, change.kind] / 10)
+        step = scipy.stats.ttest_rel(values[change.last, change.kind] / 10, values[change.first, change.kind] / 10)
         assert train and (train.low, train.high) == pytest.approx(interval(step))
 
 
@@ -144,7 +144,7 @@ def test_the_paragraph_tells_what_the_intervals_tell() -> None:
             errors[depth, "identity", seed] = 0.4
             errors[depth, "none", seed] = 0.4 + gain + extra
     said = analyse(BY_DEPTH, by_depth(errors)).paragraph
-    half = 100 * stats.t.ppf(0.975, 3) * np.std(noise, ddof=1) / 2
+    half = 100 * scipy.stats.t.ppf(0.975, 3) * np.std(noise, ddof=1) / 2
     plain, residual = "plain networks", "networks with identity shortcuts"
     assert said[:4] == (
         f"At depth 8: the test errors of {plain} and {residual} cannot be told apart. Their difference is 0.0 points "

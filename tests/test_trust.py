@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy  # type: ignore[import-untyped]
 import torch
-from scipy import stats  # type: ignore[import-untyped]
 from streamlit.testing.v1 import AppTest
 
 from explorer import checkpoints, stored_results
@@ -72,9 +72,9 @@ def test_a_map_that_is_the_mask_points_at_it_and_noise_does_by_chance():
     assert all(points_at(trust.control("mask", BLOCK, draw), BLOCK, draw) for _ in range(20))
     n = 4000
     hits = sum(points_at(trust.control("noise", BLOCK, draw), BLOCK, draw) for _ in range(n))
-    assert stats.binomtest(hits, n, BLOCK.mean()).pvalue > 1e-3
+    assert scipy.stats.binomtest(hits, n, BLOCK.mean()).pvalue > 1e-3
     flat = sum(points_at(np.zeros(BLOCK.shape), BLOCK, draw) for _ in range(n))  # a map of one value knows nothing
-    assert stats.binomtest(flat, n, BLOCK.mean()).pvalue > 1e-3
+    assert scipy.stats.binomtest(flat, n, BLOCK.mean()).pvalue > 1e-3
 
 
 def test_the_centre_is_the_brightest_place_of_its_map():
@@ -122,7 +122,7 @@ def test_intervals_of_means_are_what_theory_says():
     for n in (8, 400):  # few values need Student's t
         values = draw.standard_normal(n)
         found = bootstrap_mean(values)
-        half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
+        half = scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
         assert found.value == pytest.approx(values.mean()) and found.n == n
         np.testing.assert_allclose([found.low, found.high], [found.value - half, found.value + half], atol=0.15 * half)
     assert bootstrap_mean([0.5] * 9) == Mean(0.5, 0.5, 0.5, 9)
