@@ -255,6 +255,7 @@ def a_file_that_is_broken_or_too_large_is_one_sentence(page: Page) -> None:
         expect(page.get_by_role("alert").filter(has_text=name), name).to_be_visible()
         expect(page.get_by_text("drawn star, number 6"), name).to_be_visible()
         expect(page.get_by_role("heading", name="Layer stages.1.0"), name).to_be_visible()
+    page.wait_for_function(COMPLETE)  # what a refused file interrupted goes on
 
 
 def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing(page: Page) -> None:

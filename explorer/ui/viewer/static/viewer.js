@@ -208,7 +208,7 @@ async function load(key, what, more, file) {
   draw();
   const moves = state.view && what === "view" && key !== keyOf(state.view);
   if (moves && event.type === "received") await painted();
-  if ((event.type !== "failed" && event.type !== "refused") || moves) request();
+  if (event.type !== "failed" || moves) request(); // a refused file has ended what was being fetched
 }
 
 /**
