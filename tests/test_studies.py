@@ -864,17 +864,19 @@ def test_a_killed_study_is_started_again_by_the_portable_path(place: Path):
         driver.start(made)
         process = wait_until(lambda: process_of(made.id, "study"), "its process is there")
         wait_until(lambda: studies.progress(made).trials[0].state == "queued", "its run waits")
+        run = made.trials()[0].run
+        wait_until(lambda: process_of(run.id, "train"), "the run's process is there")
         driver.start(made)  # a second click
         os.kill(process, signal.SIGKILL)
         wait_until(lambda: not studies.is_driven(made), "its lock is free")
         assert studies.progress(made).state == "interrupted"
         # Killed between the start of the run's process and the note of its number: the run says so itself.
-        wait_until(lambda: runs.is_alive(made.trials()[0].run), "its run is left")
+        wait_until(lambda: runs.is_alive(run), "its run is left")
         driver.start(made)
         wait_until(lambda: process_of(made.id, "study") not in (None, process), "another one drives it")
         driver.stop(made)
         wait_until(lambda: not studies.is_driven(made), "it ends as asked")
-        assert studies.progress(made).state == "stopped" and not runs.is_alive(made.trials()[0].run)
+        assert studies.progress(made).state == "stopped" and not runs.is_alive(run)
 
 
 # --- in a terminal ---------------------------------------------------------------------------------------------------
