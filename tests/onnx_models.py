@@ -1,10 +1,12 @@
 """ONNX files for tests: exported from modules of torch, or put together node by node."""
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
@@ -23,11 +25,29 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-def exported_anew(module: nn.Module, shape: Sequence[int]) -> bytes:
-    """By PyTorch's exporter of today, for one image."""
-    with warnings.catch_warnings():
+EXPORTER = "torch.onnx._internal.exporter._registration.ONNXRegistry.from_torchlib"
+COMPOSITES = "torch._export.utils._materialize_cpp_cia_ops"
+
+
+@functools.cache
+def _asked_once() -> dict[str, Any]:
+    """What the exporter asks for anew with each file, for half of its time: its list of what it can export, which it
+    reads from the code of all operators, and those that torch composes of others."""
+    from torch._export.utils import _materialize_cpp_cia_ops
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    known = functools.cache(ONNXRegistry.from_torchlib)
+    return {EXPORTER: staticmethod(known), COMPOSITES: functools.cache(_materialize_cpp_cia_ops)}
+
+
+def exported_anew(module: nn.Module, shape: Sequence[int], **options: Any) -> bytes:
+    """By PyTorch's exporter of today, for one image unless the options say otherwise."""
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(module, (torch.zeros(*shape),), dynamo=True, verbose=False)
+        for name, function in _asked_once().items():
+            patch.setattr(name, function)
+        patch.setattr("torch.fx.config.do_not_emit_stack_traces", True)  # no file has them
+        program = torch.onnx.export(module, (torch.zeros(*shape),), dynamo=True, verbose=False, **options)
     assert program is not None
     content: bytes = program.model_proto.SerializeToString()
     return content
