@@ -144,17 +144,17 @@ def turn(page: Page, *, dark: bool) -> None:
 
 
 def windows(page: Page) -> Iterator[Window]:
-    """The page as before, narrow, and wide and dark, as it then stays: no theme changes a width, and each other theme
-    draws the page anew."""
-    for width, dark in ((1440, False), (1024, False), (1440, True)):
+    """The page as before, and narrow and dark, as it then stays: no theme changes a width, no width a colour, and each
+    other width or theme draws the page anew."""
+    for width, dark in ((1440, False), (1024, True)):
         page.set_viewport_size({"width": width, "height": 900})
         turn(page, dark=dark)
         yield Window(width, dark)
 
 
 def widths(page: Page) -> Iterator[int]:
-    """The page in a narrow window, and in a wide one as it then stays."""
-    for width in (1024, 1440):
+    """The page in a wide window, and in a narrow one as it then stays."""
+    for width in (1440, 1024):
         page.set_viewport_size({"width": width, "height": 900})
         wait_until_ready(page)
         yield width

@@ -13,7 +13,7 @@ from tests.fuzz.laws import check_discreet
 
 
 def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: Server) -> None:
-    visit(page, "/build?data=cifar10")
+    visit(page, "/build?preset=resnet-8&data=cifar10")
     click(page, "tab", "Data")
     button(page, "Download CIFAR-10").click()
     alert = page.get_by_test_id("stAlert").filter(has_text="CIFAR-10 cannot be downloaded because")
@@ -28,7 +28,7 @@ def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: 
     choose(page, "Data", "Fashion-MNIST")
     expect(button(page, "Download Fashion-MNIST")).to_be_visible()
     expect(alert).to_have_count(0)
-    expect(button(page, "Train ResNet-20 and plain-20")).to_be_enabled()
+    expect(button(page, "Train ResNet-8 and plain-8")).to_be_enabled()
 
 
 CUT_OFF = """() => {
@@ -52,9 +52,9 @@ def test_the_form_fits_its_window_and_everybody_can_use_it(page: Page) -> None:
             where = f"{tab}, {window}"
             assert no_sideways_scroll(page), where
             assert page.evaluate(CUT_OFF) == [], where
-            if window.width == 1440:  # what is around the tabs once
-                assert_accessible(page, where, "[data-testid=stTabs]" if place else "html")
-            if window.dark:  # the same in the light; what is around the tabs once
+            # What is around the tabs once.
+            assert_accessible(page, where, "[data-testid=stTabs]" if place else "html")
+            if window.dark:  # the same in the light
                 assert_keyboard_goes_everywhere(page, inside if place < 2 else "html")
         tabs.reverse()  # the next window begins with the tab that is open
     page.evaluate(
@@ -83,7 +83,7 @@ def tab_to(page: Page, name: str) -> None:
 
 @pytest.mark.usefixtures("queue_is_taken")
 def test_the_keyboard_leads_from_the_preset_to_a_training_and_stops_it(page: Page) -> None:
-    visit(page, "/build")
+    visit(page, "/build?preset=resnet-8")
     tab_to(page, "Start from")
     page.keyboard.type("Plain-8")
     page.keyboard.press("Enter")
@@ -92,12 +92,10 @@ def test_the_keyboard_leads_from_the_preset_to_a_training_and_stops_it(page: Pag
     tab_to(page, "Depth, weighted layers")
     page.keyboard.press("ArrowRight")
     expect(button(page, "Train plain-14 and ResNet-14")).to_be_visible()
-    page.keyboard.press("ArrowLeft")
-    expect(button(page, "Train plain-8 and ResNet-8")).to_be_visible()
     wait_until_ready(page)
-    tab_to(page, "Train plain-8 and ResNet-8")
+    tab_to(page, "Train plain-14 and ResNet-14")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="plain-8 and ResNet-8", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="plain-14 and ResNet-14", exact=True)).to_be_visible()
     expect(page.get_by_text("Queued, 1 ahead.")).to_be_visible()
     tab_to(page, "Stop")
     page.keyboard.press("Enter")

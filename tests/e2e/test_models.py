@@ -134,6 +134,5 @@ def test_the_page_fits_its_window_and_everybody_can_use_it(page: Page) -> None:
     for window in windows(page):
         expect(page.get_by_role("button", name="Download as one file"), str(window)).to_be_visible()
         assert no_sideways_scroll(page), window
-        if window.width == 1440:
-            assert_accessible(page, window)
+        assert_accessible(page, window)
     assert_keyboard_goes_everywhere(page)

@@ -16,7 +16,7 @@ FOUR = ("ring", "cross", "star", "arrow")
 
 
 def test_the_keyboard_chooses_classes_by_their_pictures(page: Page) -> None:
-    visit(page, "/build?data=shapes-16-ring-star")
+    visit(page, "/build?preset=resnet-8&data=shapes-16-ring-star")
     click(page, "tab", "Data")
     for name in shapes.CLASS_NAMES:
         expect(page.get_by_role("img", name=f"A drawn {name}", exact=True)).to_be_visible()
