@@ -8,9 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import BrowserContext, Page, expect
 
 from driving.actions import choose, click, query, visit, wait_until_ready
-from driving.server_process import served
+from driving.server_process import START_S, served, wait_for
 from tests.conftest import keep_speed
 from tests.e2e.exploring import SMALL, open_pictures, strip_button, works_at
+from tests.e2e.test_server import stand_in_browser
 
 
 def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page: Page) -> None:
@@ -53,13 +54,15 @@ def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page:
 
 def test_an_old_link_opens_and_the_viewer_takes_its_part_over(page: Page) -> None:
     """Before the viewer, all of the view stood in the query."""
-    visit(page, "/?layer=stages.1.0.conv1&channel=3&scope=both&opacity=20&picture=sample-1-7")
+    visit(page, f"{SMALL}&layer=stages.1.0.conv1&channel=3&scope=both&opacity=20&picture=sample-1-7")
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv1", exact=True)).to_be_visible()
     expect(page.get_by_role("img", name="Feature map of channel 3")).to_have_count(2)
     expect(page.get_by_label("Opacity of the overlay, %")).to_have_value("20")
     click(page, "button", "Next")
     address = urlsplit(page.url)
-    assert parse_qs(address.query) == {"picture": ["sample-1-8"], "layers": ["main"]}, "of a layer that is no block"
+    pair = {"first": ["shapes-plain-8"], "second": ["shapes-resnet-8"]}
+    layers = {"layers": ["main"]}  # of a layer that is no block
+    assert parse_qs(address.query) == {**pair, "picture": ["sample-1-8"], **layers}
     assert parse_qs(address.fragment) == {
         "layer": ["stages.1.0.conv1"],
         "channel": ["3"],
@@ -124,9 +127,18 @@ def test_two_tabs_of_one_browser_are_two_views(page: Page) -> None:
     expect(other.get_by_text("drawn ring, number 3", exact=True)).to_be_visible()
 
 
-def test_the_app_works_below_a_path_that_it_is_told(tmp_path: Path, browsers: Callable[[int], BrowserContext]) -> None:
+def test_the_app_opens_in_a_browser_and_works_below_a_path_that_it_is_told(
+    tmp_path: Path, browsers: Callable[[int], BrowserContext]
+) -> None:
     """`test_proxies.py` has the other way: a proxy that cuts the path off."""
     keep_speed(tmp_path)
-    with served(tmp_path, "--server.baseUrlPath=lab") as (url, _), closing(browsers(0).new_page()) as page:
+    program, opened = stand_in_browser(tmp_path)
+    options = ["--server.baseUrlPath=lab", "--server.headless=false"]
+    environment = {"BROWSER": str(program), "HOME": str(tmp_path)}
+    with (
+        served(tmp_path, *options, log=tmp_path / "log.txt", environment=environment) as (url, _),
+        closing(browsers(0).new_page()) as page,
+    ):
         assert url.endswith("/lab")
+        assert wait_for(opened.exists, START_S) and opened.read_text() == f"{url}/"
         works_at(page, url)

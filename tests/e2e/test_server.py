@@ -1,10 +1,8 @@
-"""The server itself: who may open a session, who gets a drawing, and the browser that it opens."""
+"""The server itself: who may open a session, who gets a drawing, and that it opens no browser where it is told so."""
 
 import http.client
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +15,7 @@ import requests
 
 from driving.messages import unpack
 from driving.protocol_client import Session, SessionError
-from driving.server_process import ROOT, START_S, end, served, started, wait_for
+from driving.server_process import ROOT, served
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import photo
 
@@ -97,29 +95,12 @@ written.rename(opened)
 """
 
 
-def browser(folder: Path) -> tuple[Path, Path]:
+def stand_in_browser(folder: Path) -> tuple[Path, Path]:
     """A program that stands for the system's browser, and the file that it writes when it is opened."""
     program, opened = folder / "browser", folder / "opened.txt"
     program.write_text(BROWSER.format(python=sys.executable, file=str(opened)))
     program.chmod(0o755)
     return program, opened
-
-
-def test_the_app_opens_in_a_browser(tmp_path: Path) -> None:
-    log = tmp_path / "log.txt"
-    program, opened = browser(tmp_path)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port=0", "--server.headless=false"]
-    environment = {**os.environ, "BROWSER": str(program), "EXPLORER_DATA": str(tmp_path), "HOME": str(tmp_path)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        address = started(process, log)
-        assert address and wait_for(opened.exists, START_S), log.read_text()
-    finally:
-        end(process)
-    assert opened.read_text() == f"{address}/"
 
 
 FAILING = """
@@ -150,7 +131,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failing]:
     folder = tmp_path_factory.mktemp("failing")
     script, log = folder / "failing.py", folder / "log.txt"
     script.write_text(FAILING)
-    program, opened = browser(folder)
+    program, opened = stand_in_browser(folder)
     environment = {"BROWSER": str(program), "HOME": str(folder)}
     with served(folder, script=str(script), log=log, environment=environment) as (url, _):
         yield Failing(url, log, opened)
