@@ -124,11 +124,11 @@ def fills_the_screen(page: Page, name: str) -> None:
 
 def works_at(page: Page, url: str) -> None:
     """A page of the app below that address draws, answers, takes a file and leads to another one."""
-    page.goto(f"{url}/?layers=main")
+    page.goto(f"{url}{SMALL}&layers=main")
     expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("drawn star, number 7", exact=True)).to_be_visible()
-    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+    strip_button(page, "stages.1.0.conv2", "ResNet-8").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2", exact=True)).to_be_visible()
     open_pictures(page)
     upload(page, "bar", "a.jpg", "image/jpeg", photo(120, 80), wait=False)

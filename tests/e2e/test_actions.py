@@ -8,6 +8,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import NewSession
 
 from driving.actions import PENDING_WORK_JS, visit, wait_until_ready
+from tests.e2e.exploring import SMALL
 
 ASK = "const asked = new XMLHttpRequest(); asked.open('GET', '_stcore/health'); asked.send()"
 SOON = """async () => {
@@ -23,7 +24,7 @@ BEGUN = {
 
 
 def test_what_is_begun_is_pending_until_it_ends(page: Page) -> None:
-    visit(page)
+    visit(page, SMALL)
     for what, act in BEGUN.items():
         page.wait_for_function("() => !hasPendingWork()")  # the page may have begun something by itself since
         assert page.evaluate(f"async () => {{ {act}; return await ({SOON})(); }}") is True, what
@@ -115,5 +116,5 @@ def test_a_component_is_pending_until_it_has_been_called(page: Page) -> None:
             return address;
         };"""
     )
-    visit(page)
+    visit(page, SMALL)
     assert {*page.evaluate("made")} == {"object"}, "and Streamlit's own are known as such"

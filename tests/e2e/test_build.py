@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from driving.actions import choose, click, fill, turn, upload, visit, wait_until_ready
+from driving.actions import click, fill, turn, upload, visit, wait_until_ready
 from driving.server_process import wait_for
 from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec, build
@@ -79,12 +79,11 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
 ) -> None:
     """Its budget is far more than any machine needs for what is done here, so it runs all the time, until it is
     stopped and gets another one."""
-    visit(page, "/build?preset=resnet-20&data=shapes-16-ring-star")
-    choose(page, "Start from", "ResNet-8")
+    batch = json.dumps({"batch_size": 16})
+    visit(page, "/build?" + urlencode({"preset": "resnet-8", "data": "shapes-16-ring-star", "config": batch}))
     fill(page, "Width: channels of the first stage", "4")
     click(page, "tab", "Training")
     fill(page, "Seconds", "3600")
-    fill(page, "Batch size", "16")
     run = start(page)
     there = Run(server.data / "runs" / run)
     assert there.request().config["seconds"] == 3600
@@ -124,8 +123,8 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
         stranger.close()
 
         # Leaving the page, coming back and a reload change nothing.
-        page.get_by_role("link", name="Explore", exact=True).click()
-        expect(page.get_by_role("combobox", name="First network")).to_be_visible()
+        page.get_by_role("link", name="In class", exact=True).click()
+        expect(page.get_by_text("A link for your lesson")).to_be_visible()
         page.get_by_role("link", name="Build & train", exact=True).click()
         expect(heading(page)).to_be_visible()
         assert run in page.url

@@ -48,7 +48,7 @@ def test_a_lesson_link_hides_the_same_on_every_way(page: Page) -> None:
         expect(page.locator(".st-key-bar")).to_have_count(0)
         expect(page.get_by_text("One colour scale for each", exact=True).filter(visible=True)).to_have_count(0)
         assert not page.locator(".finding").filter(visible=True).all_inner_texts()
-    for step in (page.go_back, page.go_back, page.go_forward, page.go_forward, page.reload):
+    for step in (page.go_back, page.go_back, page.go_forward, page.reload):
         step()
         wait_until_ready(page)
         assert query(page)["hide"] == [hides]
@@ -64,7 +64,7 @@ def test_a_lesson_link_hides_the_same_on_every_way(page: Page) -> None:
 
 
 def test_a_presentation_is_larger_has_no_menu_and_ends_with_escape(page: Page) -> None:
-    visit(page, "/compare")
+    visit(page, "/compare?networks=shapes-plain-8,shapes-resnet-8")
     before = page.evaluate(SIZES)
     click(page, "button", "Present")
     for width in widths(page):

@@ -26,7 +26,7 @@ from driving.proxies import LOGIN, PATH, Proxy
 from driving.server_process import logged_errors, served, wait_for
 from explorer.ui.api import explain
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import works_at
+from tests.e2e.exploring import SMALL, works_at
 
 MIB = 2**20
 VIEW = {"first": "shapes-plain-8", "second": "none"}
@@ -306,7 +306,7 @@ def test_the_app_works_below_a_path_of_nginx_in_a_browser(proxied: Proxied, gues
 
 def test_the_app_draws_below_a_path_of_caddy_in_a_browser(proxied: Proxied, guest: Page) -> None:
     """The rest is the same there as below a path of nginx."""
-    guest.goto(opened(guest, proxied.proxies["caddy"]) + "/?layers=main")
+    guest.goto(opened(guest, proxied.proxies["caddy"]) + SMALL)
     expect(guest.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
     kept = {each["name"]: each["path"] for each in guest.context.cookies()}
     assert kept["explorer_owner"] == kept["_streamlit_xsrf"] == f"{PATH}/"
@@ -342,7 +342,7 @@ def test_in_a_frame_of_another_site_the_app_explains_and_says_why_it_takes_no_fi
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
-            self.wfile.write(OUTSIDE.format(url=server.url).encode())
+            self.wfile.write(OUTSIDE.format(url=server.url + SMALL).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -351,7 +351,7 @@ def test_in_a_frame_of_another_site_the_app_explains_and_says_why_it_takes_no_fi
         Thread(target=outside.serve_forever, daemon=True).start()
         guest.goto(f"http://localhost:{outside.server_port}/")
         frame = guest.frame_locator("iframe")
-        expect(frame.get_by_role("button", name="stages.1.0, ResNet-56, Grad-CAM")).to_be_visible()
+        expect(frame.get_by_role("button", name="stages.1.0, ResNet-8, Grad-CAM")).to_be_visible()
         frame.get_by_role("link", name="Models").click()
         expect(frame.get_by_text("this browser keeps no cookies of this page")).to_be_visible()
         expect(frame.get_by_role("link", name="Open in a tab of its own")).to_have_attribute(
