@@ -90,18 +90,20 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
 
     # What a person has zoomed into stays when new numbers arrive.
     expect(standing(page)).to_have_text(re.compile(r"step [\d,]*\d\d ·"), timeout=PATIENCE)  # less is not zoomed into
-    expect(button(page, "Show all").first).to_be_disabled()
-    button(page, "Zoom in").first.click()
-    button(page, "Zoom in").first.click()
-    expect(button(page, "Show all").first).to_be_enabled()
-    zoomed, before = ticks(page), curves(page).get_attribute("aria-label")
-    assert zoomed and before
+    with paused(there):
+        expect(button(page, "Show all").first).to_be_disabled()
+        button(page, "Zoom in").first.click()
+        button(page, "Zoom in").first.click()
+        expect(button(page, "Show all").first).to_be_enabled()
+        zoomed, before = ticks(page), curves(page).get_attribute("aria-label")
+        assert zoomed and before
     expect(curves(page)).not_to_have_attribute("aria-label", before, timeout=PATIENCE)
-    assert ticks(page) == zoomed
-    # Turning a dial leaves the charts as they are, but for its mark on each of the two.
-    dial = page.get_by_label("Weight decay", exact=True)
-    dial.fill("0.01")
-    dial.press("Enter")
+    with paused(there):
+        assert ticks(page) == zoomed
+        # Turning a dial leaves the charts as they are, but for its mark on each of the two.
+        dial = page.get_by_label("Weight decay", exact=True)
+        dial.fill("0.01")
+        dial.press("Enter")
     since = page.get_by_text(re.compile(r"^0\.01 since step [\d,]+, was 0\.0005$"))
     expect(since).to_be_visible(timeout=PATIENCE)
     assert ticks(page) == zoomed
