@@ -38,7 +38,7 @@ docs: $(VENV)/.installed-dev ## build the documentation as a site into site/, wi
 	$(PYTHON) -m sphinx -b html -E -W --keep-going -q docs site
 	@echo "Open site/index.html in a browser."
 
-bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and write docs/bench.md
+bench: $(VENV)/.installed-bench ## measure speed side by side, an hour and more, and write docs/bench.md
 	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks --write
 

@@ -106,14 +106,15 @@ def main(arguments: list[str] | None = None) -> int:
     report = Report()
     for name, part in measures.items():
         if options.what in ("all", name):
+            shown = len(report.rows)
             report.show(part())
+            if options.refresh or (options.write and options.what == "all"):  # an hour may end before its end
+                refresh("bench", name, report.rows[shown:], machine(browser=name in IN_CHROMIUM))
     report.end(
         "Medians over n rounds, taken in turns: each round runs every way once and gives one ratio. "
         f"First weights and pictures of seed 0, float32 where nothing else is said. {machine(browser=True)}."
     )
-    if options.refresh:
-        refresh("bench", options.what, report.rows, machine(browser=options.what in IN_CHROMIUM))
-    elif options.write:
+    if options.write and not options.refresh:
         report.write("bench" if options.what == "all" else by_precision(options.what))
     return 1 if report.missed else 0
 
