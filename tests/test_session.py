@@ -54,7 +54,9 @@ def keys(source: str) -> Iterator[str]:
             else:
                 found = [text_of(word.value, constants) for word in node.keywords if word.arg == "key"]
         # `functools.partial(st.session_state.update, name=value)`
-        if isinstance(node, ast.Call) and node.args and ast.unparse(node.args[0]).endswith("session_state.update"):
+        first = node.args[0] if isinstance(node, ast.Call) and node.args else None
+        if isinstance(first, ast.Attribute) and ast.unparse(first).endswith("session_state.update"):
+            assert isinstance(node, ast.Call)
             found = [word.arg for word in node.keywords]
         yield from filter(None, found)
 

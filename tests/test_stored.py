@@ -187,12 +187,12 @@ def test_sixty_thousand_small_pictures_load_at_once(tmp_path):
         Split(images[:10_000], train.labels[:10_000]),
     )
     save(large, tmp_path / "x")
-    seconds = []
-    for _ in range(3):
+    for _ in range(3):  # the machine may be busy
         start = time.process_time()
         loaded = load(tmp_path / "x")
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 1
+        if (seconds := time.process_time() - start) < 1:
+            break
+    assert seconds < 1
     np.testing.assert_array_equal(loaded.validation.images, validation.images)
 
 

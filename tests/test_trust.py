@@ -306,12 +306,12 @@ def test_the_question_on_the_page(monkeypatch: pytest.MonkeyPatch):
     files: dict[str, Callable[[], Any]] = {}
     monkeypatch.setattr(navigation, "download_button", lambda label, data, **_: files.setdefault(label, data))
     app = AppTest.from_string(PAGE, default_timeout=120)
-    query = {"question": "trust", "first": "shapes-plain-8", "second": "shapes-resnet-8", "n": "50"}
+    query = {"question": "trust", "first": "shapes-plain-8", "second": "shapes-resnet-8", "n": "20"}
     for name, value in query.items():
         app.query_params[name] = value
     app.run()
     said = "\n".join(each.value for each in (*app.markdown, *app.caption))
-    assert re.search(r"This takes about [\d,]+ passes for 50 images and 15 methods\.", said)
+    assert re.search(r"This takes about [\d,]+ passes for 20 images and 15 methods\.", said)
     (button,) = [each for each in app.button if each.label.startswith("Measure (about")]
     button.click().run()
     said = "\n".join(each.value for each in (*app.markdown, *app.caption)).replace("\\", "")
@@ -319,7 +319,7 @@ def test_the_question_on_the_page(monkeypatch: pytest.MonkeyPatch):
     for title in ("plain-8", "ResNet-8"):
         assert f"{title}: the centre of the image lies on the object in " in said
         assert f"{title}. Class activation maps are of stages.2.0." in said
-    assert "| the mask itself | 50 | 100.0 (92.9\u2060…\u2060100.0) |" in said
+    assert "| the mask itself | 20 | 100.0 (83.9\u2060…\u2060100.0) |" in said
     assert app.query_params["measure"] in ("yes", ["yes"])
     heads, *lines = files["Results (CSV)"]().decode("utf-8-sig").splitlines()
     assert heads.startswith("network,map,title,pointing_value,") and len(lines) == 2 * 18

@@ -1113,9 +1113,9 @@ def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_
 def test_what_guessing_reaches_is_exceeded_once_in_a_thousand_times(n: int, guessing: float, tries: int):
     trials = [NormalisationScore(None, None, 0.0, n, guessing)] * tries  # type: ignore[arg-type]
     reached = round(n * reached_by_guessing(trials))
-    share = Fraction(guessing)
-    exactly = [comb(n, right) * share**right * (1 - share) ** (n - right) for right in range(n + 1)]
-    assert sum(exactly[reached + 1 :]) <= Fraction(1, 1000) / tries < sum(exactly[reached:])
+    share, whole = Fraction(guessing).as_integer_ratio()
+    exactly = [comb(n, right) * share**right * (whole - share) ** (n - right) for right in range(n + 1)]
+    assert sum(exactly[reached + 1 :]) * 1000 * tries <= whole**n < sum(exactly[reached:]) * 1000 * tries
 
 
 def test_where_one_class_is_all_there_is_nothing_beats_guessing():
