@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RequestError } from "../../explorer/ui/viewer/static/api.js";
 import { rowRequests } from "../../explorer/ui/viewer/static/row_requests.js";
-import { aligned, needsRows, parseRows, rowsKey, shownRows, withRow } from "../../explorer/ui/viewer/static/rows.js";
+import { aligned, needsRows, parseRows, rowCharts, rowsKey, shownRows, withRow } from "../../explorer/ui/viewer/static/rows.js";
 import { EMPTY, reduce } from "../../explorer/ui/viewer/static/store.js";
 
 const VIEW = { picture: "sample-6-6", layers: "blocks", step: null, networks: ["a", "b"], theme: "light" };
@@ -54,6 +54,14 @@ test("of the rows that are known the wanted ones are shown, of the networks of t
     ["field"],
   );
   assert.deepEqual(shownRows({ ...known, view: { ...VIEW, networks: ["a", "c"] } }), []);
+});
+
+test("a view that names the same networks again leaves the charts as they are drawn", () => {
+  const charts = rowCharts();
+  const known = received(wanting("probe"), answer([row("probe")]));
+  const drawn = charts(known);
+  assert.equal(charts({ ...known, view: { ...VIEW, networks: [...VIEW.networks] } }), drawn);
+  assert.notEqual(charts({ ...known, view: { ...VIEW, networks: ["a", "c"] } }), drawn);
 });
 
 test("what takes long begins for the networks and layers that are seen", () => {

@@ -69,7 +69,7 @@ export function rowCharts() {
   let charts = [];
   return (/** @type {State} */ now) => {
     const { message, rows, selection, view } = now;
-    const from = [message?.columns, rows, selection.rows, view?.networks];
+    const from = [message?.columns, rows, selection.rows, String(view?.networks), view?.step]; // each run of the page brings a new view
     if (from.every((each, index) => each === of[index])) return charts;
     of = from;
     const columns = message?.columns.map(({ name }) => name) ?? [];
