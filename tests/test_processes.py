@@ -1,7 +1,7 @@
 """Training in two processes against one with the whole batch: `torchrun` with gloo, on a CPU.
 
-Importing torch takes most of the time, so one launch answers all questions: those about steps and files, and at its end
-that of a run.
+Starting two processes and importing torch in each takes most of the time, so one launch answers all questions: those
+about steps and files, and at its end that of a run.
 """
 
 import functools
@@ -22,17 +22,14 @@ import torch
 from torch import nn
 
 from explorer import checkpoints
-from explorer.__main__ import main
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.cli import training
-from explorer.cli.main import parser
 from explorer.datasets import Dataset, Split, channel_statistics, shapes, stored
 from explorer.machine import launched
 from explorer.runs import Request, Run, fitting, stored_data
 from explorer.runs.directory import StopRequested
 from explorer.runs.fitting import fit_beside, fit_run
 from explorer.runs.log import LogWriter
-from explorer.training import Processes, Progress, TrainingConfig, TrainingState, fit_together, joined
+from explorer.training import Processes, Progress, TrainingConfig, TrainingState, fit_together
 from explorer.training.processes import ALONE
 
 ROOT = Path(__file__).parents[1]
@@ -49,36 +46,46 @@ QUESTIONS = {
     "weighted": (replace(SPEC, norm="none"), replace(CONFIG, class_weights=True, optimizer="adam", learning_rate=1e-3)),
 }
 
-COMMAND = [
-    "train",
-    "--spec",
-    "network.json",
-    "--data",
-    "shapes:ring,star",
-    "--size",
-    "16",
-    "--epochs",
-    "1",
-    "--batch-size",
-    "1000",
-]
+COMMAND = ["train", "resnet-8", "--data", "shapes:ring,star", "--size", "16", "--epochs", "1", "--batch-size", "1000"]
 
-LAUNCH = """
+STEPS = """
+import json
+import os
 import sys
-import torch._dynamo
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from explorer.datasets import shapes
-from tests.conftest import kept_shapes
-from tests.test_processes import all_steps, few
+import torch
+from explorer.__main__ import main
+from explorer.architectures import build
+from explorer.cli import training
+from explorer.cli.main import parser
+from explorer.training import fit_together, joined
+from tests.test_processes import COMMAND, QUESTIONS, dialled, few, one_step, other
 
-few()
-shapes.load = kept_shapes("load", 1)
-shapes.load(0, 16, classes=("ring", "star"))
-standalone = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "steps", "max_restarts": 0}
-elastic_launch(LaunchConfig(1, 1, 2, start_method="fork", **standalone), all_steps)(*sys.argv[1:])
+torch.set_num_threads(1)
+with joined() as processes:
+    network, batch, labels = one_step()
+    share = processes.share(len(batch))
+    forward = processes.forward_of(network)
+    torch.nn.functional.cross_entropy(forward(batch[share]), labels[share]).backward()
+    gradients = [each.grad for each in network.parameters()]
+    torch.save({"gradients": gradients, "state": network.state_dict()}, f"exact-{processes.rank}.pt")
+    for name, (spec, config) in QUESTIONS.items():
+        twins = [build(spec, config.seed), build(other(spec), config.seed)]
+        *_, last = fit_together(twins, few(), config, processes=processes)
+        found = {}
+        for place, twin in enumerate(twins):
+            found |= {f"{place}.{key}": value for key, value in twin.state_dict().items()}
+        epochs = [record.epochs[0].train for record in last.records]
+        found["losses"] = torch.tensor([[epoch.loss, epoch.accuracy] for epoch in epochs])
+        found["norms"] = torch.tensor([record.weight_gradients.norms for record in last.records])
+        torch.save(found, f"{name}-{processes.rank}.pt")
+    dialled(processes)
+    document, lines = training._train(parser().parse_args([*COMMAND, "--out", "two.safetensors"]), processes)
+    print(json.dumps(document) if document else "", end="", flush=True)
+# The run that was left: connected anew, since the store of `torchrun` keeps the addresses of the first connection.
+os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": sys.argv[2]}
+sys.argv[1:] = ["train", sys.argv[1]]
+sys.exit(main())
 """
-"""`torchrun` by its own functions. It forks the two, which begin with what it has imported and drawn: torch takes more
-than a second, and so does torch's compiler, which DistributedDataParallel imports."""
 
 
 @functools.cache
@@ -192,44 +199,12 @@ def _end(networks: list[Network], state: TrainingState) -> dict[str, Any]:
     return {"weights": [each.clone() for each in networks[0].state_dict().values()], "changes": changes}
 
 
-def all_steps(left: str, port: str) -> None:
-    """What each of the two does."""
-    torch.set_num_threads(1)
-    with joined() as processes:
-        network, batch, labels = one_step()
-        share = processes.share(len(batch))
-        forward = processes.forward_of(network)
-        nn.functional.cross_entropy(forward(batch[share]), labels[share]).backward()
-        gradients = [each.grad for each in network.parameters()]
-        torch.save({"gradients": gradients, "state": network.state_dict()}, f"exact-{processes.rank}.pt")
-        for name, (spec, config) in QUESTIONS.items():
-            twins = [build(spec, config.seed), build(other(spec), config.seed)]
-            *_, last = fit_together(twins, few(), config, processes=processes)
-            found: dict[str, torch.Tensor] = {}
-            for place, twin in enumerate(twins):
-                found |= {f"{place}.{key}": value for key, value in twin.state_dict().items()}
-            epochs = [record.epochs[0].train for record in last.records]
-            found["losses"] = torch.tensor([[epoch.loss, epoch.accuracy] for epoch in epochs])
-            found["norms"] = torch.tensor([record.weight_gradients.norms for record in last.records])
-            torch.save(found, f"{name}-{processes.rank}.pt")
-        dialled(processes)
-        command = parser().parse_args([*COMMAND, "--out", "two.safetensors"])
-        document, _ = training._train(command, processes)
-        print(json.dumps(document) if document else "", end="", flush=True)
-    # The run that was left: connected anew, since the store of `torchrun` keeps the addresses of the first connection.
-    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": port}
-    if not (trains := os.fork()):  # `torchrun` waits for the end of this function, to which `main` does not come back
-        sys.argv[1:] = ["train", left]
-        os._exit(main())
-    assert os.waitpid(trains, 0)[1] == 0
-
-
-def launch(folder: Path, *arguments: str) -> str:
-    """What `all_steps` prints in two processes of one thread that `torchrun` starts in that folder."""
+def launch(folder: Path, *command: str) -> str:
+    """What two processes of one thread print that `torchrun` starts in that folder; the port is a free one."""
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "EXPLORER_DATA": str(folder / "data")}
-    start = [sys.executable, "-c", LAUNCH, *arguments]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *command]
     ended = subprocess.run(start, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr[-5000:]
+    assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stdout
 
 
@@ -238,7 +213,7 @@ def launched_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, 
     """The folder of all that the steps of two processes have left, what they printed, and a run that this process began
     and left, and they ended."""
     folder = tmp_path_factory.mktemp("steps")
-    folder.joinpath("network.json").write_text(json.dumps(replace(SPEC, classes=2).to_dict()))
+    folder.joinpath("steps.py").write_text(STEPS)
     left = a_run(folder, "a")
     left.stop_mark.touch()
     with closing(LogWriter(left.metrics)) as log, pytest.raises(StopRequested):
@@ -247,7 +222,7 @@ def launched_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return folder, launch(folder, str(left.folder), str(port)), left
+    return folder, launch(folder, "steps.py", str(left.folder), str(port)), left
 
 
 @pytest.fixture
