@@ -14,7 +14,6 @@ from benchmarks.visitors import MIX, PAGES, Tab, Tally, Visitor, crowd
 from driving.protocol_client import Session, SessionError
 from driving.server_process import logged_errors, served, wait_for
 from tests.conftest import keep_speed
-from tests.made_runs import taken_queue
 
 SESSIONS, SECONDS, TABS, TTL = 6, 7, 2, 5
 THINK = (0.3, 1.0)  # seconds
@@ -25,14 +24,11 @@ OWNERS, ANSWERS = 3, 45
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path, Path]]:
-    """URL, process id, data folder and log of one app for all tests of this file, in which runs wait in their queue."""
+    """URL, process id, data folder and log of one app for all tests of this file."""
     data = tmp_path_factory.mktemp("served")
     keep_speed(data)
     log = tmp_path_factory.mktemp("log") / "log.txt"
-    with (
-        taken_queue(data),
-        served(data, f"--server.disconnectedSessionTTL={TTL}", log=log) as (url, process),
-    ):
+    with served(data, f"--server.disconnectedSessionTTL={TTL}", log=log) as (url, process):
         yield url, process, data, log
 
 
@@ -92,7 +88,7 @@ def test_a_token_ends_with_its_session(app: tuple[str, int, Path, Path]) -> None
 def test_nothing_of_a_visitor_reaches_another(
     app: tuple[str, int, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each has a run that waits and one that is over."""
+    """Each has a run that trains and one that is over."""
     url, _, data, log = app
     monkeypatch.setenv("EXPLORER_DATA", str(data))
     found = isolate(url, OWNERS, ANSWERS, write_films(data, OWNERS))

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from driving.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from driving.actions import choose, click, no_sideways_scroll, query, visit, wait_until_ready, widths, windows
+from driving.actions import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
 from tests.e2e.conftest import PATIENCE
 from tests.e2e.exploring import open_pictures
 
@@ -140,11 +140,11 @@ def test_many_images_are_measured_stopped_and_open_in_explore(page: Page) -> Non
 
 def test_four_networks_fit_a_narrow_window_and_everybody_can_use_the_page(page: Page) -> None:
     visit(page, "/compare?networks=shapes-plain-20,cifar10jpeg-resnet-20,shapes-plain-56,shapes-resnet-56&grid=true")
-    for width in widths(page):
-        expect(page.get_by_role("heading", name="Compare four networks"), str(width)).to_be_visible()
-        expect(page.get_by_text("know different classes"), str(width)).to_be_visible()
-        assert no_sideways_scroll(page), width
+    for window in windows(page):
+        expect(page.get_by_role("heading", name="Compare four networks"), str(window)).to_be_visible()
+        expect(page.get_by_text("know different classes"), str(window)).to_be_visible()
+        assert no_sideways_scroll(page), window
         strip = page.locator(".scroller").first
-        assert strip.evaluate("box => box.scrollWidth <= box.clientWidth"), f"{width}: every column is seen at once"
-    assert_accessible(page, "four networks")  # the first visit has the same colours in the dark
+        assert strip.evaluate("box => box.scrollWidth <= box.clientWidth"), f"{window}: every column is seen at once"
+        assert_accessible(page, window)
     assert_keyboard_goes_everywhere(page)

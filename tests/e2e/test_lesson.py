@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from driving.accessibility import nameless_pictures, violations
-from driving.actions import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, widths, windows
+from driving.actions import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from explorer.ui.streamlit_internals import PRESENTED
 from tests.e2e.exploring import saved
 from tests.e2e.test_compare import TWINS
@@ -67,15 +67,15 @@ def test_a_presentation_is_larger_has_no_menu_and_ends_with_escape(page: Page) -
     visit(page, "/compare?networks=shapes-plain-8,shapes-resnet-8")
     before = page.evaluate(SIZES)
     click(page, "button", "Present")
-    for width in widths(page):
+    for window in windows(page):
         after = page.evaluate(SIZES)
         assert (
             after["text"] >= PRESENTED * before["text"] - 0.01 and after["chart"] >= PRESENTED * before["chart"] - 0.01
         )
-        assert not page.evaluate(CUT), width
-        assert no_sideways_scroll(page), width
+        assert not page.evaluate(CUT), window
+        assert no_sideways_scroll(page), window
         for hidden in ("stSidebar", "stHeader", "stTopNavLink"):
-            assert not page.get_by_test_id(hidden).first.is_visible(), (hidden, width)
+            assert not page.get_by_test_id(hidden).first.is_visible(), (hidden, window)
     strip = page.locator(".aligned .grid")
     _, pixels = saved(page, "aligned maps")
     assert pixels.shape[1] == pytest.approx(2 * strip.evaluate("grid => grid.offsetWidth") + 64, abs=2), "no zoom"
@@ -85,7 +85,9 @@ def test_a_presentation_is_larger_has_no_menu_and_ends_with_escape(page: Page) -
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator(".hoverlayer .hovertext").first).to_be_visible()
-    assert not violations(page)
+    assert not violations(page), "in the dark"
+    turn(page, dark=False)
+    assert not violations(page), "in the light"
     page.get_by_role("combobox", name="Test images").focus()
     page.keyboard.press("Escape")  # is that of the list
     assert query(page)["present"] == ["1"]
