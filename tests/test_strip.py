@@ -251,3 +251,14 @@ def test_labels_fit_their_columns_and_keep_what_tells_layers_apart() -> None:
     rows = [SimpleNamespace(profiles=[SimpleNamespace(name=name, shape=(8, 4, 4)) for name in axis])]
     labels = {group["key"]: (group["span"], group["label"]) for group in strip._groups(axis, rows)}  # type: ignore[arg-type]
     assert labels == {"conv1": (1, ""), "inception3a": (1, "incept…"), "classifier": (2, "classifier")}
+
+
+@pytest.mark.parametrize(("layers", "said"), [(9, [": 16 channels of 32×32"] * 3), (8, [""] * 3)])
+def test_all_stages_say_their_sizes_or_none_does(layers: int, said: list[str]) -> None:
+    axis = [
+        *("stem.conv", "stem.norm", "stem.pool"),
+        *(f"stages.{n}.{layer}" for n in range(3) for layer in range(layers)),
+    ]
+    rows = [SimpleNamespace(profiles=[SimpleNamespace(name=name, shape=(16, 32, 32)) for name in axis])]
+    labels = [group["label"] for group in strip._groups(axis, rows)]  # type: ignore[arg-type]
+    assert labels[1:] == [f"stage {stage}{words}" for stage, words in enumerate(said, start=1)]

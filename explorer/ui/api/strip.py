@@ -104,10 +104,12 @@ def _groups(axis: Sequence[str], rows: Sequence[NetworkResult]) -> list[dict[str
             groups.append({"key": label, "span": 0})
         groups[-1]["span"] += 1
         groups[-1]["title"] = f"{label}: {channels} channels of {height}×{width}"
-        groups[-1]["label"] = groups[-1]["title"] if groups[-1]["span"] > 6 and len(label) < 8 else label
-    letters = 7 if len(axis) <= _WIDE_COLUMNS else 3
+    letters = 7 if len(axis) <= _WIDE_COLUMNS else 3.5  # of a column
+    wide = [group for group in groups if group["span"] > 6]
+    all_fit = all(len(group["title"]) <= letters * group["span"] for group in wide)
     for group in groups:
-        room = letters * group["span"]
+        room = int(letters * group["span"])
+        group["label"] = group["title"] if all_fit and group in wide else group["key"]
         if group["span"] == 1 and (group["key"] in axis or len(group["label"]) > room == 3):
             group["label"] = ""  # its only layer has the same name, or there is no room
         elif len(group["label"]) > room:
